@@ -1,0 +1,36 @@
+"""Any library of the array API standard that does not differentiate by itself: NumPy, array-api-strict, ..."""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from .. import precision
+
+
+def namespace(x: Any) -> Any:
+    try:
+        return array_api_compat.array_namespace(x)
+    except TypeError:
+        raise TypeError(
+            f"got {type(x).__module__}.{type(x).__name__}; expected an array of NumPy, PyTorch, JAX, TensorFlow or another "
+            "array API library: convert a list with numpy.asarray, and pass a keras.Variable as its .value"
+        ) from None
+
+
+def shape(x: Any) -> tuple[int | None, ...]:
+    return tuple(x.shape)
+
+
+def asarray(constant: Any, x: Any) -> Any:
+    return namespace(x).asarray(constant, device=array_api_compat.device(x))
+
+
+def value(spec: Any, x: Any, params: Any, mask: Any) -> Any:
+    with np.errstate(all="ignore"):  # NaN and inf have decided outcomes
+        return precision.value(namespace(x), spec, x, params, mask)
+
+
+def grad(spec: Any, x: Any, params: Any, mask: Any, upstream: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return precision.grad(namespace(x), spec, x, params, mask, upstream)

@@ -1,0 +1,81 @@
+"""TensorFlow: the part of the array API that penalties use, over `tf.*`, and `custom_gradient` for the closed form."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import tensorflow as tf
+
+from .. import precision
+
+
+def namespace(x: Any) -> Any:
+    return xp
+
+
+def shape(x: Any) -> tuple[int | None, ...]:
+    if x.shape.rank is None:
+        raise ValueError("got a TensorFlow tensor of unknown rank; set it with tensor.set_shape or an input signature")
+    return tuple(x.shape)
+
+
+def asarray(constant: Any, x: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(constant)
+
+
+def value(spec: Any, x: Any, params: Any, mask: Any) -> tf.Tensor:
+    @tf.custom_gradient
+    def penalty(x: tf.Tensor, *params: tf.Tensor) -> Any:
+        def backward(upstream: tf.Tensor) -> Any:
+            dx, dparams = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), mask, upstream)
+            return dx, *(dparams[name] for name in names)
+
+        return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask), backward
+
+    names = tuple(params)
+    return penalty(tf.convert_to_tensor(x), *(tf.convert_to_tensor(param) for param in params.values()))
+
+
+def grad(spec: Any, x: Any, params: Any, mask: Any, upstream: Any) -> Any:
+    params = {name: tf.convert_to_tensor(param) for name, param in params.items()}
+    return precision.grad(xp, spec, tf.convert_to_tensor(x), params, mask, upstream)
+
+
+def _isdtype(dtype: tf.DType, kind: str) -> bool:
+    return dtype.is_bool if kind == "bool" else dtype.is_floating
+
+
+def _reduction(reduce: Any) -> Any:
+    return lambda x, *, axis=None, keepdims=False: reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _where(condition: tf.Tensor, x: Any, y: Any) -> tf.Tensor:
+    dtype = x.dtype if tf.is_tensor(x) else y.dtype
+    return tf.where(condition, tf.convert_to_tensor(x, dtype), tf.convert_to_tensor(y, dtype))
+
+
+def _triu(x: tf.Tensor, *, k: int = 0) -> tf.Tensor:
+    return x - tf.linalg.band_part(x, -1, 0) if k == 1 else tf.linalg.band_part(x, 0, -1)
+
+
+xp = SimpleNamespace(
+    float32=tf.float32,
+    float64=tf.float64,
+    int32=tf.int32,
+    isdtype=_isdtype,
+    astype=tf.cast,
+    sum=_reduction(tf.reduce_sum),
+    max=_reduction(tf.reduce_max),
+    where=_where,
+    abs=tf.abs,
+    log1p=tf.math.log1p,
+    sqrt=tf.sqrt,
+    logical_and=tf.logical_and,
+    ones_like=tf.ones_like,
+    zeros_like=tf.zeros_like,
+    concat=lambda arrays, *, axis=0: tf.concat(arrays, axis),
+    matmul=tf.matmul,
+    matrix_transpose=tf.linalg.matrix_transpose,
+    permute_dims=tf.transpose,
+    reshape=tf.reshape,
+    triu=_triu,
+)

@@ -1,0 +1,69 @@
+"""PyTorch: an `autograd.Function` carries the closed form, under eager, torch.compile, torch.func and double backward."""
+
+from typing import Any
+
+import array_api_compat.torch as xp
+import torch
+
+from .. import precision
+
+
+def namespace(x: Any) -> Any:
+    return xp
+
+
+def shape(x: torch.Tensor) -> tuple[int | None, ...]:
+    return tuple(x.shape)
+
+
+def asarray(constant: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(constant, device=x.device)
+
+
+def value(spec: Any, x: torch.Tensor, params: Any, mask: Any) -> torch.Tensor:
+    function = _Penalty if torch.compiler.is_compiling() else _PenaltyWithJvp
+    return function.apply(spec, tuple(params), mask, x, *params.values())
+
+
+def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, upstream: Any) -> Any:
+    with torch.autocast(x.device.type, enabled=False):
+        return precision.grad(xp, spec, x, params, mask, upstream)
+
+
+class _Penalty(torch.autograd.Function):
+    """The backward is made of differentiable operations on saved inputs, so it can be differentiated again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(spec: Any, names: tuple[str, ...], mask: Any, x: Any, *params: Any) -> Any:
+        with torch.autocast(x.device.type, enabled=False):
+            return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.spec, ctx.names, mask, x, *params = inputs
+        ctx.save_for_backward(mask, x, *params)
+        ctx.save_for_forward(mask, x, *params)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        mask, x, *params = ctx.saved_tensors
+        dx, dparams = grad(ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask, upstream)
+        return None, None, None, dx, *(dparams[name] for name in ctx.names)
+
+
+class _PenaltyWithJvp(_Penalty):
+    """Forward mode as well, outside torch.compile: Dynamo refuses a Function that has a jvp."""
+
+    @staticmethod
+    def jvp(ctx: Any, _spec: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
+        mask, x, *params = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            dx, dparams = precision.wide_grad(xp, ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask)
+            products = [
+                (d * tangent.to(d.dtype)).sum()
+                for d, tangent in zip((dx, *(dparams[name] for name in ctx.names)), tangents, strict=True)
+                if tangent is not None
+            ]
+            return sum(products).to(torch.float64 if x.dtype == torch.float64 else torch.float32)

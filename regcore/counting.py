@@ -1,0 +1,40 @@
+"""How many entries a mean is taken over: known, not known until run time, or masked."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .penalty import Array
+
+
+def positive_axis(field: str, axis: int, ndim: int) -> int:
+    """`axis` counted from the front; ValueError if an array of `ndim` axes has no such axis."""
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{field}={axis} does not exist in an array with {ndim} axes; name an axis that it has")
+    return axis % ndim
+
+
+def expand(mask: "Array", ndim: int) -> "Array":
+    """A mask over leading axes, with axes of length one for the rest."""
+    return mask[(..., *(None,) * (ndim - len(mask.shape)))]
+
+
+def count(xp: Any, x: "Array", axes: Sequence[int], mask: "Array" = None) -> "int | Array":
+    """Entries along `axes`, of which a mask covers the first few: an int where it is known, else a 0-d array."""
+    if mask is not None:
+        covered = xp.astype(xp.sum(xp.astype(mask, xp.int32)), x.dtype)
+        return covered * count(xp, x, axes[len(mask.shape) :])
+    known = math.prod(x.shape[axis] for axis in axes if x.shape[axis] is not None)
+    unknown = [axis for axis in axes if x.shape[axis] is None]
+    if not unknown:
+        return known
+    block = x[tuple(slice(None) if axis in unknown else slice(0, 1) for axis in range(len(x.shape)))]
+    return known * xp.astype(xp.sum(xp.astype(xp.ones_like(block), xp.int32)), x.dtype)
+
+
+def reciprocal(xp: Any, n: "int | Array") -> "float | Array":
+    """1/n, and 0 for n = 0: the mean over nothing is nothing."""
+    if isinstance(n, int):
+        return 1.0 / n if n else 0.0
+    return xp.where(n == 0, xp.zeros_like(n), 1.0 / xp.where(n == 0, xp.ones_like(n), n))

@@ -1,0 +1,116 @@
+"""The front door for bare arrays: input is checked, precision decided, the array's own library does the rest."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import backends, precision
+
+if TYPE_CHECKING:
+    from .penalty import Array, Gradient, Penalty
+
+
+def value(spec: "Penalty", x: "Array", params: Mapping[str, "Array"] | None = None, *, mask: "Array" = None) -> "Array":
+    """The penalty of `x`: a 0-d array of its library, float64 for float64 input and float32 otherwise.
+
+    On arrays of PyTorch, JAX and TensorFlow it is differentiable in `x` and `params`, and its derivative is the
+    penalty's closed form. `mask` is a boolean array over the leading axes of `x`: True counts.
+
+    Raises TypeError for what is no real floating-point array, and ValueError for an empty array, a shape on which the
+    penalty is not defined, a mask that does not fit, and parameters that are missing, unknown or of another shape.
+    NaN in gives NaN out.
+
+    >>> float(value(TAR(), np.asarray([[[1.0], [2.0], [4.0]]])))
+    2.5
+    """
+    backend, params, mask = _enter(spec, x, params, mask)
+    return backend.value(spec, x, params, mask)
+
+
+def value_and_grad(
+    spec: "Penalty",
+    x: "Array",
+    params: Mapping[str, "Array"] | None = None,
+    *,
+    mask: "Array" = None,
+    upstream: float = 1.0,
+) -> tuple["Array", "Gradient"]:
+    """The penalty and `upstream` times its closed-form gradient, as (value, (d/dx, {name: d/dparameter})).
+
+    Works on every library, NumPy included. Gradients have the dtype of what they are taken by.
+
+    >>> value, (dx, _) = value_and_grad(L2(), np.asarray([1.0, 3.0]))
+    >>> dx
+    array([1., 3.])
+    """
+    backend, params, mask = _enter(spec, x, params, mask)
+    return backend.value(spec, x, params, mask), backend.grad(spec, x, params, mask, upstream)
+
+
+def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "Array":
+    """`task * (1 + sum(weight * coupled value)) + sum(weight * added value)` over `(weight, value, coupled)`.
+
+    >>> float(combine(2.0, [(0.5, 3.0, False)]))
+    3.5
+    """
+    factor, added = None, None
+    for weight, penalty, coupled in terms:
+        term = weight * penalty
+        if coupled:
+            factor = term if factor is None else factor + term
+        else:
+            added = term if added is None else added + term
+    total = task if factor is None else task * (1.0 + factor)
+    return total if added is None else total + added
+
+
+def _enter(spec: "Penalty", x: "Array", params: Mapping[str, "Array"] | None, mask: "Array") -> tuple[Any, dict, "Array"]:
+    """Check everything that can be checked without looking at values; give constants the library of `x`."""
+    backend = backends.of(x)
+    xp = backend.namespace(x)
+    precision.check_dtype(xp, spec, x)
+    shape = backend.shape(x)
+    if 0 in shape:
+        raise ValueError(f"{spec} got an empty array of shape {shape}; a penalty of nothing is not defined")
+    spec.check(shape)
+    params = {name: _native(backend, param, x) for name, param in (params or {}).items()}
+    _check_params(spec, {name: backend.shape(param) for name, param in params.items()})
+    if mask is not None:
+        mask = _native(backend, mask, x)
+        _check_mask(spec, shape, backend.shape(mask), xp.isdtype(mask.dtype, "bool"))
+    return backend, params, mask
+
+
+def _native(backend: Any, constant: Any, x: "Array") -> "Array":
+    return backend.asarray(constant, x) if isinstance(constant, (float, np.ndarray, np.generic)) else constant
+
+
+def _check_params(spec: "Penalty", shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+    expected = {name: initial.shape for name, initial in spec.init().items()}
+    if missing := sorted(expected.keys() - shapes.keys()):
+        raise ValueError(
+            f"{spec} has learned parameters and got none named {missing}: "
+            "pass params=, which starts as spec.init() and is trained with the model"
+        )
+    if unknown := sorted(shapes.keys() - expected.keys()):
+        raise ValueError(f"{spec} got unknown parameters {unknown}; it has {sorted(expected)}")
+    for name, shape in shapes.items():
+        if shape != expected[name]:
+            raise ValueError(f"{spec}: parameter {name!r} has shape {shape}; expected {expected[name]}, as spec.init() gives")
+
+
+def _check_mask(spec: "Penalty", shape: tuple, mask_shape: tuple, boolean: bool) -> None:
+    if refusing := [term.name for term in spec.terms() if not term.penalty.maskable]:
+        raise ValueError(f"{spec} got a mask, but {refusing} takes none: leave it out")
+    if not boolean:
+        raise TypeError(f"{spec} got a mask that is not boolean; True counts: pass `mask != 0`")
+    leading = shape[: len(mask_shape)]
+    fits = len(mask_shape) == len(leading) and all(
+        None in (size, expected) or size == expected for size, expected in zip(mask_shape, leading, strict=True)
+    )
+    if not fits or not mask_shape:
+        raise ValueError(
+            f"{spec} got a mask of shape {mask_shape} for x of shape {shape}; "
+            f"expected the leading axes of x, such as {shape[:1]} or {shape[:2]}"
+        )

@@ -1,0 +1,1 @@
+"""The maths, one file for each family of penalties."""

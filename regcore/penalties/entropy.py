@@ -1,0 +1,145 @@
+"""Penalties on how much information a layer carries about the batch."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..counting import count, expand, positive_axis
+from ..penalty import ALONE, Array, Example, Gradient, Penalty
+
+__all__ = ["BatchEntropy"]
+
+PI_E = math.pi * math.e
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchEntropy(Penalty):
+    """`beta * (mean(log(pi * e * var(x) + 1) / 2) - max(alpha_min, abs(alpha)))**2`: layer batch entropy, LBE.
+
+    The variance of each unit is taken over the batch, divided by n - `correction`, and the mean over the units is the
+    entropy H that the layer keeps about the batch, in nats; `alpha` is the entropy it should keep, learned with the
+    model. Deep plain networks become trainable, because no layer may lose the batch. As published the mean over layers
+    multiplies the task loss, so the penalty is `coupled`: give each of L layers the weight 1/L, and wrap it in `added`
+    for the additive form.
+
+    Every axis that is not in `batch_axis` counts units; `batch_axis=(0, 1)` takes all tokens of (batch, time, feature)
+    as samples. A mask covers leading batch axes. The derivative by x is
+    2 beta (H - t) pi e (x - mean) / ((n - correction) units (1 + pi e var)), so units of zero variance have gradient 0;
+    by alpha it is -2 beta (H - t) sign(alpha), and 0 where |alpha| <= alpha_min, the tie included. `alpha_min` is
+    rounded to float32, as alpha is. Unchanged by permutations of the batch and by adding a constant to a unit.
+
+    Raises ValueError for n <= `correction`, where no variance exists; NaN if n is known only at run time.
+
+    Source: D. Peer, B. Keulen, S. Stabinger, J. Piater, A. Rodriguez-Sanchez, "Improving the trainability of deep neural
+    networks through layerwise batch-entropy regularization", TMLR (2022), arXiv:2208.01134. The authors' code has
+    correction=1, and beta 0.5 and alpha 0.5 unless told otherwise; the TensorFlow port has correction=0.
+
+    >>> x = np.asarray([[0.0, 1.0], [0.0, 2.0], [0.0, 3.0], [0.0, 4.0]])  # the first unit is dead
+    >>> penalty = BatchEntropy(alpha=0.0, alpha_min=0.0, beta=1.0)
+    >>> round(float(penalty(x, penalty.init())) ** 0.5, 4)
+    0.6809
+    """
+
+    additive: ClassVar[bool] = False
+    coupled: ClassVar[bool] = True
+    maskable: ClassVar[bool] = True
+
+    alpha: float = 0.5
+    alpha_min: float = 0.2
+    beta: float = 0.5
+    correction: int = 1
+    batch_axis: int | tuple[int, ...] = 0
+
+    def __post_init__(self) -> None:
+        if self.correction not in (0, 1):
+            raise ValueError(f"correction={self.correction}; it is 1 for the unbiased variance or 0 for the population's")
+        if not self.alpha_min >= 0.0:
+            raise ValueError(f"alpha_min={self.alpha_min}; the least entropy to keep is not negative")
+
+    def init(self) -> dict[str, np.ndarray]:
+        return {"alpha": np.asarray(self.alpha, dtype=np.float32)}
+
+    def check(self, shape: tuple[int | None, ...]) -> None:
+        batch, _ = self._axes(len(shape))
+        sizes = [shape[axis] for axis in batch]
+        if None not in sizes and math.prod(sizes) <= self.correction:
+            raise ValueError(
+                f"{self} got shape {shape}, a batch of {math.prod(sizes)}; its variance needs at least "
+                f"{self.correction + 1}: use larger batches, more batch axes or correction=0"
+            )
+
+    def value(self, xp: Any, x: Array, params: Mapping[str, Array], *, mask: Array = None, across: Any = ALONE) -> Array:
+        _, variance, _ = self._moments(xp, x, mask, across)
+        excess = self._excess(xp, variance, params["alpha"])
+        return self.beta * (excess * excess)
+
+    def grad(
+        self, xp: Any, x: Array, params: Mapping[str, Array], *, mask: Array = None, across: Any = ALONE
+    ) -> Gradient:
+        centred, variance, per_sample = self._moments(xp, x, mask, across)
+        alpha = params["alpha"]
+        slope = (2.0 * self.beta) * self._excess(xp, variance, alpha)
+        by_entropy = (PI_E * per_sample * _per_unit(xp, variance)) / (1.0 + PI_E * variance)
+        one = xp.ones_like(alpha)
+        sign = xp.where(xp.abs(alpha) <= self._floor, 0.0 * one, xp.where(alpha < 0, -one, one))
+        return (across.size * slope) * (by_entropy * centred), {"alpha": -slope * sign}
+
+    def _moments(self, xp: Any, x: Array, mask: Array, across: Any) -> tuple[Array, Array, Any]:
+        """Centred x, the variance of each unit, and one over the divisor of that variance."""
+        batch, _ = self._axes(len(x.shape))
+        if mask is not None:
+            self._check_mask(batch, mask)
+        n = across.sum(count(xp, x, batch, mask))
+        centred = x - self._mean(xp, x, mask, n, batch, across)
+        centred = centred - self._mean(xp, centred, mask, n, batch, across)
+        if mask is not None:
+            centred = xp.where(expand(mask, len(x.shape)), centred, xp.zeros_like(centred))
+        freedom = n - self.correction
+        if not isinstance(n, int):
+            freedom = xp.where(freedom <= 0, xp.zeros_like(freedom), freedom)  # 0/0 is NaN
+        per_sample = 1.0 / freedom
+        return centred, across.sum(xp.sum(centred * centred, axis=batch, keepdims=True)) * per_sample, per_sample
+
+    @staticmethod
+    def _mean(xp: Any, x: Array, mask: Array, n: Any, batch: tuple[int, ...], across: Any) -> Array:
+        kept = x if mask is None else xp.where(expand(mask, len(x.shape)), x, xp.zeros_like(x))
+        return across.sum(xp.sum(kept, axis=batch, keepdims=True)) * (1.0 / n)
+
+    def _excess(self, xp: Any, variance: Array, alpha: Array) -> Array:
+        """The entropy of the layer minus the entropy it should keep."""
+        entropy = xp.sum(xp.log1p(PI_E * variance)) * (0.5 * _per_unit(xp, variance))
+        size = xp.abs(alpha)
+        return entropy - xp.where(size <= self._floor, self._floor * xp.ones_like(size), size)
+
+    @property
+    def _floor(self) -> float:
+        return float(np.float32(self.alpha_min))
+
+    def _axes(self, ndim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        fields = self.batch_axis if isinstance(self.batch_axis, tuple) else (self.batch_axis,)
+        batch = tuple(sorted(positive_axis("batch_axis", axis, ndim) for axis in fields))
+        return batch, tuple(axis for axis in range(ndim) if axis not in batch)
+
+    def _check_mask(self, batch: tuple[int, ...], mask: Array) -> None:
+        if batch[: len(mask.shape)] != tuple(range(len(mask.shape))):
+            raise ValueError(
+                f"{self} got a mask over {len(mask.shape)} leading axes; it counts samples, so they must all be batch axes: "
+                "pass a shorter mask, or more axes in batch_axis"
+            )
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield Example(cls(), (4, 3))
+        yield Example(cls(alpha=1.5, alpha_min=0.3, beta=1.0, correction=0), (6, 2))
+        yield Example(cls(alpha=0.25, alpha_min=0.25), (5, 2))
+        yield Example(cls(alpha=-0.75), (4, 2, 3))
+        yield Example(cls(batch_axis=(0, 1)), (2, 4, 3), mask_ndim=2)
+        yield Example(cls(), (5, 3), mask_ndim=1)
+        yield Example(cls(batch_axis=-1), (3, 5))
+
+
+def _per_unit(xp: Any, variance: Array) -> "float | Array":
+    return 1.0 / count(xp, variance, range(len(variance.shape)))

@@ -1,0 +1,47 @@
+"""Which penalties apply where: globs over dotted paths of sites."""
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .penalty import Penalty
+
+
+def match(rules: Mapping[str, "Penalty"], path: str) -> list["Penalty"]:
+    """The penalties whose glob matches `path`, in the order of the rules.
+
+    In a glob `*` is any text within one component of the path, and `**` any number of components, none included.
+
+    >>> rules = {"encoder.*": L2(), "**.lstm": TAR()}
+    >>> match(rules, "encoder.lstm"), match(rules, "encoder.0.conv")
+    ([L2(), TAR(time_axis=1)], [])
+    """
+    return [spec for glob, spec in rules.items() if _pattern(glob).fullmatch(path)]
+
+
+def select(rules: Mapping[str, "Penalty"], paths: Iterable[str]) -> dict[str, list["Penalty"]]:
+    """The penalties for each path that some glob matches. ValueError for a glob that matches none of the paths.
+
+    >>> select({"encoder.*": L2()}, ["encoder.0", "decoder.0"])
+    {'encoder.0': [L2()]}
+    """
+    paths = list(paths)
+    for glob in rules:
+        if not any(_pattern(glob).fullmatch(path) for path in paths):
+            near = difflib.get_close_matches(glob, paths, n=5, cutoff=0.3) or paths[:5]
+            raise ValueError(
+                f"{glob!r} matches none of the {len(paths)} sites, so its penalty would be lost; "
+                f"* is one component of a path and ** any number. Sites like it: {near}"
+            )
+    return {path: specs for path in paths if (specs := match(rules, path))}
+
+
+@functools.cache
+def _pattern(glob: str) -> re.Pattern[str]:
+    pattern = ""
+    for part in re.split(r"(\*\*\.|\.\*\*|\*\*|\*)", glob):
+        pattern += {"**.": r"(?:.*\.)?", ".**": r"(?:\..*)?", "**": ".*", "*": r"[^.]*"}.get(part, re.escape(part))
+    return re.compile(pattern)
