@@ -1,6 +1,5 @@
 """How many entries a mean is taken over: known, not known until run time, or masked."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,12 @@ def count(xp: Any, x: "Array", axes: Sequence[int], mask: "Array" = None) -> "in
     if mask is not None:
         covered = xp.astype(xp.sum(xp.astype(mask, xp.int32)), x.dtype)
         return covered * count(xp, x, axes[len(mask.shape) :])
-    known = math.prod(x.shape[axis] for axis in axes if x.shape[axis] is not None)
-    unknown = [axis for axis in axes if x.shape[axis] is None]
+    known, unknown = 1, []
+    for axis in axes:
+        if x.shape[axis] is None:
+            unknown.append(axis)
+        else:
+            known = known * x.shape[axis]
     if not unknown:
         return known
     block = x[tuple(slice(None) if axis in unknown else slice(0, 1) for axis in range(len(x.shape)))]

@@ -1,16 +1,25 @@
 """The front door for bare arrays: input is checked, precision decided, the array's own library does the rest."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from . import backends, precision
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 if TYPE_CHECKING:
     from .penalty import Array, Gradient, Penalty
 
 
+def _as_written(function: F) -> F:
+    """Keep TensorFlow's AutoGraph, which rewrites what a tf.function calls, away from code that has nothing to rewrite."""
+    function.autograph_info__ = {}
+    return function
+
+
+@_as_written
 def value(spec: "Penalty", x: "Array", params: Mapping[str, "Array"] | None = None, *, mask: "Array" = None) -> "Array":
     """The penalty of `x`: a 0-d array of its library, float64 for float64 input and float32 otherwise.
 
@@ -28,6 +37,7 @@ def value(spec: "Penalty", x: "Array", params: Mapping[str, "Array"] | None = No
     return backend.value(spec, x, params, mask)
 
 
+@_as_written
 def value_and_grad(
     spec: "Penalty",
     x: "Array",

@@ -56,6 +56,7 @@ class Penalty(abc.ABC):
     additive: ClassVar[bool] = True  # a mean over equal shards or micro-batches equals the whole
     coupled: ClassVar[bool] = False  # multiplies the task loss instead of being added to it
     maskable: ClassVar[bool] = False  # takes a mask over the leading axes of `x`
+    autograph_info__: ClassVar[dict[str, Any]] = {}  # for TensorFlow's AutoGraph: nothing in a spec wants rewriting
 
     def init(self) -> dict[str, np.ndarray]:
         """Initial learned parameters, in float32: the same numbers in every framework."""
