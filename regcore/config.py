@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import penalties
-from .penalty import Added, Composite, Coupled, Exact, Named, Penalty, Scaled, Sum
+from .composition import Added, Composite, Coupled, Exact, Named, Scaled, Sum
+from .penalty import Penalty
 
 COMPOSITES: tuple[type[Composite], ...] = (Added, Coupled, Exact, Named, Scaled, Sum)
 
 
 def catalogue() -> dict[str, type[Penalty]]:
     """The penalties of regcore by class name: whatever a family in `regcore/penalties` lists in its `__all__`."""
-    families = (importlib.import_module(f"{penalties.__name__}.{m.name}") for m in pkgutil.iter_modules(penalties.__path__))
+    families = (
+        importlib.import_module(f"{penalties.__name__}.{m.name}") for m in pkgutil.iter_modules(penalties.__path__)
+    )
     found = (getattr(family, name) for family in families for name in family.__all__)
     return {kind.__name__: kind for kind in found}
 
@@ -43,7 +46,9 @@ def from_config(config: Mapping[str, Any], known: Mapping[str, type[Penalty]] | 
     name = fields.pop("type", None)
     if name not in kinds:
         near = difflib.get_close_matches(str(name), kinds, n=3) or sorted(kinds)
-        raise ValueError(f"config {dict(config)} has the type {name!r}, which is no known penalty; is it one of {near}?")
+        raise ValueError(
+            f"config {dict(config)} has the type {name!r}, which is no known penalty; is it one of {near}?"
+        )
     names = {field.name for field in dataclasses.fields(kinds[name])}
     if unknown := sorted(fields.keys() - names):
         raise ValueError(f"config for {name} has the unknown fields {unknown}; it has {sorted(names)}")

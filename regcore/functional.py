@@ -10,17 +10,17 @@ from . import backends, precision
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
-    from .penalty import Array, Gradient, Penalty
+    from .penalty import Array, Gradient, Params, Penalty
 
 
 def _as_written(function: F) -> F:
-    """Keep TensorFlow's AutoGraph, which rewrites what a tf.function calls, away from code that has nothing to rewrite."""
+    """Keep away TensorFlow's AutoGraph, which rewrites what a tf.function calls: there is nothing to rewrite."""
     function.autograph_info__ = {}
     return function
 
 
 @_as_written
-def value(spec: "Penalty", x: "Array", params: Mapping[str, "Array"] | None = None, *, mask: "Array" = None) -> "Array":
+def value(spec: "Penalty", x: "Array", params: "Params | None" = None, *, mask: "Array" = None) -> "Array":
     """The penalty of `x`: a 0-d array of its library, float64 for float64 input and float32 otherwise.
 
     On arrays of PyTorch, JAX and TensorFlow it is differentiable in `x` and `params`, and its derivative is the
@@ -41,7 +41,7 @@ def value(spec: "Penalty", x: "Array", params: Mapping[str, "Array"] | None = No
 def value_and_grad(
     spec: "Penalty",
     x: "Array",
-    params: Mapping[str, "Array"] | None = None,
+    params: "Params | None" = None,
     *,
     mask: "Array" = None,
     upstream: float = 1.0,
@@ -75,7 +75,7 @@ def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "A
     return total if added is None else total + added
 
 
-def _enter(spec: "Penalty", x: "Array", params: Mapping[str, "Array"] | None, mask: "Array") -> tuple[Any, dict, "Array"]:
+def _enter(spec: "Penalty", x: "Array", params: "Params | None", mask: "Array") -> tuple[Any, dict, "Array"]:
     """Check everything that can be checked without looking at values; give constants the library of `x`."""
     backend = backends.of(x)
     xp = backend.namespace(x)
@@ -107,7 +107,9 @@ def _check_params(spec: "Penalty", shapes: Mapping[str, tuple[int | None, ...]])
         raise ValueError(f"{spec} got unknown parameters {unknown}; it has {sorted(expected)}")
     for name, shape in shapes.items():
         if shape != expected[name]:
-            raise ValueError(f"{spec}: parameter {name!r} has shape {shape}; expected {expected[name]}, as spec.init() gives")
+            raise ValueError(
+                f"{spec}: parameter {name!r} has shape {shape}; expected {expected[name]}, as spec.init() gives"
+            )
 
 
 def _check_mask(spec: "Penalty", shape: tuple, mask_shape: tuple, boolean: bool) -> None:

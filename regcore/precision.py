@@ -1,29 +1,27 @@
 """Which dtype a penalty is computed in, and where it is rounded: once, at the end."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .penalty import Array, Gradient, Penalty
+    from .penalty import Array, Gradient, Params, Penalty
 
 
 def check_dtype(xp: Any, spec: "Penalty", x: "Array") -> None:
     if not xp.isdtype(x.dtype, "real floating"):
         raise TypeError(
-            f"{spec} got an array of dtype {x.dtype}; penalties are defined for real floating-point arrays: convert it first"
+            f"{spec} got an array of dtype {x.dtype}; penalties are defined for real floating-point arrays: "
+            "convert it first"
         )
 
 
-def value(xp: Any, spec: "Penalty", x: "Array", params: Mapping[str, "Array"], mask: "Array") -> "Array":
+def value(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> "Array":
     """The value, rounded to float64 for float64 input and to float32 for every other."""
     wide = _compute_dtype(xp, spec, x)
     result = spec.value(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask)
     return _cast(xp, result, xp.float64 if x.dtype == xp.float64 else xp.float32)
 
 
-def grad(
-    xp: Any, spec: "Penalty", x: "Array", params: Mapping[str, "Array"], mask: "Array", upstream: "Array"
-) -> "Gradient":
+def grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", upstream: "Array") -> "Gradient":
     """`upstream` times the gradient, each part rounded to the dtype of what it is taken by."""
     dx, dparams = wide_grad(xp, spec, x, params, mask)
     if not isinstance(upstream, float):
@@ -34,7 +32,7 @@ def grad(
     )
 
 
-def wide_grad(xp: Any, spec: "Penalty", x: "Array", params: Mapping[str, "Array"], mask: "Array") -> "Gradient":
+def wide_grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> "Gradient":
     """The gradient before rounding."""
     wide = _compute_dtype(xp, spec, x)
     return spec.grad(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask)
@@ -49,7 +47,7 @@ def _compute_dtype(xp: Any, spec: "Penalty", x: "Array") -> Any:
     return xp.float64 if spec.exact or x.dtype == xp.float64 else xp.float32
 
 
-def _cast_all(xp: Any, params: Mapping[str, "Array"], dtype: Any) -> dict[str, "Array"]:
+def _cast_all(xp: Any, params: "Params", dtype: Any) -> dict[str, "Array"]:
     return {name: _cast(xp, param, dtype) for name, param in params.items()}
 
 

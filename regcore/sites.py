@@ -4,13 +4,12 @@ import difflib
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from .penalty import Penalty
+Rule = TypeVar("Rule")  # a penalty, or whatever else a glob selects
 
 
-def match(rules: Mapping[str, "Penalty"], path: str) -> list["Penalty"]:
+def match(rules: Mapping[str, Rule], path: str) -> list[Rule]:
     """The penalties whose glob matches `path`, in the order of the rules.
 
     In a glob `*` is any text within one component of the path, and `**` any number of components, none included.
@@ -22,7 +21,7 @@ def match(rules: Mapping[str, "Penalty"], path: str) -> list["Penalty"]:
     return [spec for glob, spec in rules.items() if _pattern(glob).fullmatch(path)]
 
 
-def select(rules: Mapping[str, "Penalty"], paths: Iterable[str]) -> dict[str, list["Penalty"]]:
+def select(rules: Mapping[str, Rule], paths: Iterable[str]) -> dict[str, list[Rule]]:
     """The penalties for each path that some glob matches. ValueError for a glob that matches none of the paths.
 
     >>> select({"encoder.*": L2()}, ["encoder.0", "decoder.0"])

@@ -13,8 +13,8 @@ def namespace(x: Any) -> Any:
         return array_api_compat.array_namespace(x)
     except TypeError:
         raise TypeError(
-            f"got {type(x).__module__}.{type(x).__name__}; expected an array of NumPy, PyTorch, JAX, TensorFlow or another "
-            "array API library: convert a list with numpy.asarray, and pass a keras.Variable as its .value"
+            f"got {type(x).__module__}.{type(x).__name__}; expected an array of NumPy, PyTorch, JAX, TensorFlow or "
+            "another array API library: convert a list with numpy.asarray, and pass a keras.Variable as its .value"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""PyTorch: an `autograd.Function` carries the closed form, under eager, torch.compile, torch.func and double backward."""
+"""PyTorch: an `autograd.Function` carries the closed form, in eager mode, torch.compile and torch.func."""
 
 from typing import Any
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..counting import count, expand, positive_axis
-from ..penalty import ALONE, Array, Example, Gradient, Penalty
+from ..penalty import ALONE, Array, Example, Gradient, Params, Penalty
 
 __all__ = ["BatchEntropy"]
 
@@ -33,9 +33,9 @@ class BatchEntropy(Penalty):
 
     Raises ValueError for n <= `correction`, where no variance exists; NaN if n is known only at run time.
 
-    Source: D. Peer, B. Keulen, S. Stabinger, J. Piater, A. Rodriguez-Sanchez, "Improving the trainability of deep neural
-    networks through layerwise batch-entropy regularization", TMLR (2022), arXiv:2208.01134. The authors' code has
-    correction=1, and beta 0.5 and alpha 0.5 unless told otherwise; the TensorFlow port has correction=0.
+    Source: D. Peer, B. Keulen, S. Stabinger, J. Piater, A. Rodriguez-Sanchez, "Improving the trainability of deep
+    neural networks through layerwise batch-entropy regularization", TMLR (2022), arXiv:2208.01134. The authors' code
+    has correction=1, and beta 0.5 and alpha 0.5 unless told otherwise; the TensorFlow port has correction=0.
 
     >>> x = np.asarray([[0.0, 1.0], [0.0, 2.0], [0.0, 3.0], [0.0, 4.0]])  # the first unit is dead
     >>> penalty = BatchEntropy(alpha=0.0, alpha_min=0.0, beta=1.0)
@@ -55,7 +55,9 @@ class BatchEntropy(Penalty):
 
     def __post_init__(self) -> None:
         if self.correction not in (0, 1):
-            raise ValueError(f"correction={self.correction}; it is 1 for the unbiased variance or 0 for the population's")
+            raise ValueError(
+                f"correction={self.correction}; it is 1 for the unbiased variance or 0 for the population's"
+            )
         if not self.alpha_min >= 0.0:
             raise ValueError(f"alpha_min={self.alpha_min}; the least entropy to keep is not negative")
 
@@ -71,14 +73,12 @@ class BatchEntropy(Penalty):
                 f"{self.correction + 1}: use larger batches, more batch axes or correction=0"
             )
 
-    def value(self, xp: Any, x: Array, params: Mapping[str, Array], *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
         _, variance, _ = self._moments(xp, x, mask, across)
         excess = self._excess(xp, variance, params["alpha"])
         return self.beta * (excess * excess)
 
-    def grad(
-        self, xp: Any, x: Array, params: Mapping[str, Array], *, mask: Array = None, across: Any = ALONE
-    ) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
         centred, variance, per_sample = self._moments(xp, x, mask, across)
         alpha = params["alpha"]
         slope = (2.0 * self.beta) * self._excess(xp, variance, alpha)
@@ -126,8 +126,8 @@ class BatchEntropy(Penalty):
     def _check_mask(self, batch: tuple[int, ...], mask: Array) -> None:
         if batch[: len(mask.shape)] != tuple(range(len(mask.shape))):
             raise ValueError(
-                f"{self} got a mask over {len(mask.shape)} leading axes; it counts samples, so they must all be batch axes: "
-                "pass a shorter mask, or more axes in batch_axis"
+                f"{self} got a mask over {len(mask.shape)} leading axes; it counts samples, so they must all be batch "
+                "axes: pass a shorter mask, or more axes in batch_axis"
             )
 
     @classmethod

@@ -1,11 +1,11 @@
 """Penalties on the directions of vectors, such as the rows of a dictionary."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ..counting import positive_axis
-from ..penalty import ALONE, Array, Example, Gradient, Penalty
+from ..penalty import ALONE, Array, Example, Gradient, Params, Penalty
 
 __all__ = ["Orthogonality"]
 
@@ -19,11 +19,11 @@ class Orthogonality(Penalty):
     collapses the dictionary; `power=2`, the frame potential, spreads them, down to (m - d)/(d (m - 1)) for m vectors in
     d dimensions.
 
-    Shapes: two axes or more, known beforehand; `vector_axis` counts the m vectors, the other axes are flattened to their
-    d entries. With unit vectors u and the matrix G of derivatives by the cosines the gradient is that of the directions,
-    (G u - (G u . u) u)/|x|, always tangential. A zero vector has cosine 0 to all and gradient 0; so has |cos| at 0.
-    Unchanged by the length and the sign of each vector and by permutations. Matrix products are full float32 in JAX and
-    follow torch.backends and tf.config in the others. Memory: m*m numbers.
+    Shapes: two axes or more, known beforehand; `vector_axis` counts the m vectors, the other axes are flattened to
+    their d entries. With unit vectors u and the matrix G of derivatives by the cosines the gradient is that of the
+    directions, (G u - (G u . u) u)/|x|, always tangential. A zero vector has cosine 0 to all and gradient 0; so has
+    |cos| at 0. Unchanged by the length and the sign of each vector and by permutations. Matrix products are full
+    float32 in JAX and follow torch.backends and tf.config in the others. Memory: m*m numbers.
 
     Raises ValueError for one axis, unknown sizes, or a single vector.
 
@@ -44,22 +44,22 @@ class Orthogonality(Penalty):
 
     def check(self, shape: tuple[int | None, ...]) -> None:
         if len(shape) < 2:
-            raise ValueError(f"{self} got shape {shape}; it compares vectors, so it needs an array with two axes or more")
+            raise ValueError(
+                f"{self} got shape {shape}; it compares vectors, so it needs an array with two axes or more"
+            )
         axis = positive_axis("vector_axis", self.vector_axis, len(shape))
         if None in shape:
             raise ValueError(f"{self} got shape {shape}; all sizes must be known: give the input a fixed shape")
         if shape[axis] == 1:
             raise ValueError(f"{self} got shape {shape}, a single vector; it compares pairs, so it needs two or more")
 
-    def value(self, xp: Any, x: Array, params: Mapping[str, Array], *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
         unit, _ = self._directions(xp, self._rows(xp, x))
         cosine = _upper(xp, unit)
         m = unit.shape[0]
         return xp.sum(xp.abs(cosine) if self.power == 1 else cosine * cosine) * (2.0 / (m * (m - 1)))
 
-    def grad(
-        self, xp: Any, x: Array, params: Mapping[str, Array], *, mask: Array = None, across: Any = ALONE
-    ) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
         unit, per_length = self._directions(xp, self._rows(xp, x))
         cosine = _upper(xp, unit)
         m = unit.shape[0]

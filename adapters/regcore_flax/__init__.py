@@ -1,0 +1,5 @@
+"""regcore for Flax Linen: a module that sows penalties into the collection `penalties`, and their total."""
+
+from .linen import Recorded, Regularize, combine, report
+
+__all__ = ["Recorded", "Regularize", "combine", "report"]

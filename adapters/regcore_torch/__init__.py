@@ -1,0 +1,6 @@
+"""regcore for PyTorch: a layer to put into a model, and forward hooks for models written without it."""
+
+from .hooks import Regularizer, Report, regularize
+from .layer import Regularize
+
+__all__ = ["Regularize", "Regularizer", "Report", "regularize"]

@@ -1,0 +1,182 @@
+"""Penalties made of penalties: weights, sums, names, how they join the loss, and in which precision."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .penalty import ALONE, Array, Example, Gradient, Params, Penalty, Term
+
+
+class Composite(Penalty):
+    """A spec made of other specs: it says what its terms are, and the rest follows."""
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        return iter(())  # the suite composes examples of the penalties themselves
+
+    def init(self) -> dict[str, np.ndarray]:
+        return {name: array for term in self.terms() for name, array in term.init().items()}
+
+    def check(self, shape: tuple[int | None, ...]) -> None:
+        for term in self.terms():
+            term.penalty.check(shape)
+
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
+        values = [
+            term.weight * term.penalty.value(xp, x, term.select(params), mask=mask, across=across)
+            for term in self._of_one_kind()
+        ]
+        return _total(values)
+
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
+        dxs, dparams = [], {}
+        for term in self._of_one_kind():
+            dx, own = term.penalty.grad(xp, x, term.select(params), mask=mask, across=across)
+            dxs.append(term.weight * dx)
+            dparams.update({term.prefix + name: term.weight * d for name, d in own.items()})
+        return _total(dxs), dparams
+
+    def _of_one_kind(self) -> tuple[Term, ...]:
+        terms = self.terms()
+        if len({term.coupled for term in terms}) > 1:
+            kinds = {term.name: "coupled" if term.coupled else "added" for term in terms}
+            raise ValueError(
+                f"{self} mixes penalties that multiply the task loss with penalties that are added to it ({kinds}), "
+                "so it has no single value: use an adapter's combine, regcore.combine, or evaluate its terms() apart"
+            )
+        return terms
+
+
+def _total(arrays: Iterable[Array]) -> Array:
+    first, *rest = arrays
+    return sum(rest, start=first)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scaled(Composite):
+    """`weight * penalty`.
+
+    >>> float((0.5 * L2())(np.asarray([2.0])))
+    2.0
+    """
+
+    weight: float
+    penalty: Penalty
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise ValueError(f"a penalty's weight is {self.weight}; it must be a finite number")
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(dataclasses.replace(t, weight=self.weight * t.weight) for t in self.penalty.terms())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sum(Composite):
+    """`parts[0] + parts[1] + ...`, where a name that occurs twice gets a number.
+
+    >>> [term.name for term in (L2() + TAR() + L2()).terms()]
+    ['L2', 'TAR', 'L2_2']
+    """
+
+    parts: tuple[Penalty, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("Sum got no penalties; it needs at least one part")
+        flat = (inner for part in self.parts for inner in (part.parts if isinstance(part, Sum) else (part,)))
+        object.__setattr__(self, "parts", tuple(flat))
+        if len(self.init()) < sum(len(term.init()) for term in self.terms()):
+            raise ValueError(f"two parameters of {self} would share a name: rename a part with .named(...)")
+
+    def terms(self) -> tuple[Term, ...]:
+        terms: dict[str, Term] = {}
+        for term in (term for part in self.parts for term in part.terms()):
+            name, number = term.name, 2
+            while name in terms:
+                name, number = f"{term.name}_{number}", number + 1
+            terms[name] = dataclasses.replace(term, name=name, prefix=f"{name}_")
+        if len(terms) == 1:
+            return tuple(dataclasses.replace(term, prefix="") for term in terms.values())
+        return tuple(terms.values())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Named(Composite):
+    """`penalty` under another name in reports and among parameters.
+
+    >>> (L2().named("ar") + TAR()).terms()[0].name
+    'ar'
+    """
+
+    name: str
+    penalty: Penalty
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"a penalty was named {self.name!r}; a name must be a Python identifier")
+        if len(self.penalty.terms()) > 1:
+            raise ValueError(f"{self.name!r} would name several penalties at once; name the parts of the sum instead")
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(dataclasses.replace(term, name=self.name) for term in self.penalty.terms())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coupled(Composite):
+    """`penalty`, which multiplies the task loss: `total = task * (1 + sum(coupled)) + sum(added)`.
+
+    >>> float(combine(10.0, [(1.0, 0.5, True), (2.0, 3.0, False)]))
+    21.0
+    """
+
+    penalty: Penalty
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(dataclasses.replace(term, coupled=True) for term in self.penalty.terms())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Added(Composite):
+    """`penalty`, added to the task loss even if it was published multiplying it.
+
+    >>> added(BatchEntropy()).terms()[0].coupled
+    False
+    """
+
+    penalty: Penalty
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(dataclasses.replace(term, coupled=False) for term in self.penalty.terms())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exact(Composite):
+    """`penalty` with value and gradient computed in float64 and rounded once, to the same bits on every backend.
+
+    >>> exact(L2())(np.asarray([1.0, 3.0], dtype=np.float32))
+    np.float32(5.0)
+    """
+
+    penalty: Penalty
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(dataclasses.replace(term, exact=True) for term in self.penalty.terms())
+
+
+def coupled(penalty: Penalty) -> Coupled:
+    """`penalty` multiplying the task loss; see `Coupled`."""
+    return Coupled(penalty=penalty)
+
+
+def added(penalty: Penalty) -> Added:
+    """`penalty` added to the task loss; see `Added`."""
+    return Added(penalty=penalty)
+
+
+def exact(penalty: Penalty) -> Exact:
+    """`penalty` in float64 inside, rounded once; see `Exact`."""
+    return Exact(penalty=penalty)
