@@ -1,0 +1,32 @@
+"""`python -m regcore_conformance`: do all libraries on this machine give the same values and gradients?"""
+
+import argparse
+import sys
+
+from . import report, suite
+from .worker import ADAPTERS, BACKENDS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m regcore_conformance", description=__doc__)
+    every = [*BACKENDS, *ADAPTERS]
+    parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="NAME", help=f"some of {every}")
+    parser.add_argument(
+        "--require", nargs="+", choices=every, default=[], metavar="NAME", help="fail if one is not run"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="torch.compile on every example; takes several times as long"
+    )
+    options = parser.parse_args()
+
+    *outcomes, truths = suite.run(options.only, full=options.full, progress=lambda line: print(line, flush=True))
+    verdicts = suite.judge(outcomes, truths)
+    print("\n" + report.text(verdicts, {outcome.name: outcome.description for outcome in outcomes}))
+    absent = [name for name in options.require if all(v.status == "not run" for v in verdicts if v.backend == name)]
+    if absent:
+        print(f"required and not run: {', '.join(absent)}")
+    return 1 if absent or any(v.status in ("fail", "error") for v in verdicts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""How large rounding errors of a formula can be: the formula itself, run with a random error after every operation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+SIZE = 2.0**-36  # of one random relative error: far above the rounding of long double, far below the data
+SAMPLES = 48
+SEED = 20261122
+ROUNDED = {"add", "subtract", "multiply", "divide", "sqrt", "log", "log1p", "exp", "expm1", "tanh", "power", "square"}
+
+
+class _Noisy(np.ndarray):
+    """Long double whose operations, and each term of whose sums, are off by a relative error of either sign."""
+
+    rng: np.random.Generator | None = None
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if ufunc is np.matmul:
+            a, b = inputs
+            return (a[..., :, :, None] * b[..., None, :, :]).sum(axis=-2)
+        plain = [_disturbed(i, self.rng) if method == "reduce" and ufunc is np.add else _plain(i) for i in inputs]
+        result = np.asarray(getattr(ufunc, method)(*plain, **kwargs))
+        return _noisy(_disturbed(result, self.rng) if ufunc.__name__ in ROUNDED else result)
+
+
+class _Namespace:
+    """NumPy, whose results are noisy and whose float dtypes are all long double."""
+
+    float32 = float64 = np.longdouble
+    int32 = np.int64
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(np, name)
+        return lambda *args, **kwargs: _noisy(function(*args, **kwargs))
+
+
+Formula = Callable[[Any, Callable[[Any], Any]], list[Any]]  # (xp, convert to its arrays) -> results
+
+
+def run(formula: Formula) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The results of `formula(xp, convert)` without noise, and their noise scales: RMS deviation over `SIZE`."""
+    _Noisy.rng = None
+    with np.errstate(all="ignore"):
+        clean = [_plain(result) for result in formula(_Namespace(), _noisy)]
+        _Noisy.rng = np.random.default_rng(SEED)
+        squares = [np.zeros_like(result) for result in clean]
+        for _ in range(SAMPLES):
+            for square, result, exact in zip(squares, formula(_Namespace(), _noisy), clean, strict=True):
+                square += (_plain(result) - exact) ** 2
+    return clean, [np.sqrt(square / SAMPLES) / SIZE for square in squares]
+
+
+def _noisy(array: Any) -> Any:
+    array = np.asarray(array)
+    return (array.astype(np.longdouble) if array.dtype.kind == "f" else array).view(_Noisy)
+
+
+def _plain(array: Any) -> np.ndarray:
+    return np.asarray(array).view(np.ndarray)
+
+
+def _disturbed(array: Any, rng: np.random.Generator | None) -> np.ndarray:
+    array = _plain(array)
+    if rng is None or array.dtype.kind != "f":
+        return array
+    return array * (1 + np.longdouble(SIZE) * rng.choice(np.asarray([-1, 1], dtype=np.longdouble), size=array.shape))

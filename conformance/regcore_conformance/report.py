@@ -1,0 +1,113 @@
+"""What ran, how close to the bound, in how many distinct results; and, as loudly, what did not run."""
+
+import collections
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from .suite import Verdict
+
+Table = list[list[str]]
+
+
+def text(verdicts: Sequence[Verdict], descriptions: dict[str, str]) -> str:
+    """The whole report."""
+    sections = [
+        _environment(descriptions),
+        "Worst error in units of the bound of docs/numerics.md; at most 1 passes\n" + _aligned(_worst(verdicts)),
+        _distinct(verdicts),
+        "One SGD step through each adapter, worst error in units of the bound\n" + _aligned(_steps(verdicts)),
+        _troubles(verdicts),
+        _absent(verdicts),
+        summary(verdicts),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def summary(verdicts: Iterable[Verdict]) -> str:
+    """One line: how many cells passed, failed and did not run, and which backends are missing altogether."""
+    count = collections.Counter("failed" if v.status in ("fail", "error") else v.status for v in verdicts)
+    missing = [v.backend for v in verdicts if v.status == "not run" and not v.case]
+    absent = f" (no cell of {', '.join(missing)})" if missing else ""
+    return (
+        f"{count['pass']} cells passed, {count['failed']} failed, {count['unsupported']} unsupported, "
+        f"{count['not run']} not run{absent}"
+    )
+
+
+def distinct(verdicts: Iterable[Verdict]) -> dict[str, dict[str, list[str]]]:
+    """For each case of the exact grade its distinct results, as hashes of bits, each with where it came from."""
+    cases: dict[str, dict[str, list[str]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+    for v in verdicts:
+        if v.grade == "exact" and v.results is not None:
+            bits = b"".join(name.encode() + array.tobytes() for name, array in sorted(v.results.items()))
+            cases[v.case][hashlib.sha256(bits).hexdigest()[:8]].append(f"{v.backend} {v.mode}")
+    return cases
+
+
+def _environment(descriptions: dict[str, str]) -> str:
+    return "\n".join(f"{name}: {description}" for name, description in descriptions.items() if description)
+
+
+def _worst(verdicts: Sequence[Verdict]) -> Table:
+    cells = [v for v in verdicts if v.case and v.case != "step"]
+    penalties = sorted({v.case.split("/")[0] for v in cells})
+    rows = [["backend", "mode", "grade", *penalties, "cells"]]
+    for key in dict.fromkeys((v.backend, v.mode, v.grade) for v in cells):
+        row = [v for v in cells if (v.backend, v.mode, v.grade) == key]
+        if any(v.status != "unsupported" for v in row):
+            worst = [_worst_of(v for v in row if v.case.startswith(f"{penalty}/")) for penalty in penalties]
+            rows.append([*key, *worst, str(sum(v.status == "pass" for v in row))])
+    return rows
+
+
+def _worst_of(verdicts: Iterable[Verdict]) -> str:
+    verdicts = [v for v in verdicts if v.status not in ("not run", "unsupported")]
+    if any(v.ratio is None for v in verdicts):
+        return "error"
+    return f"{max(v.ratio for v in verdicts):.2f}" if verdicts else "not run"
+
+
+def _distinct(verdicts: Sequence[Verdict]) -> str:
+    cases = distinct(verdicts)
+    counts = collections.Counter(len(results) for results in cases.values())
+    sources = max((sum(map(len, results.values())) for results in cases.values()), default=0)
+    lines = [f"Exact grade: {len(cases)} cases, each evaluated in up to {sources} ways; distinct results, bit for bit"]
+    lines += [f"  {number} in {counts[number]} cases" for number in sorted(counts)]
+    for case, results in cases.items():
+        if len(results) > 1:
+            lines.append(f"  {case}: " + "; ".join(f"{bits} {', '.join(where)}" for bits, where in results.items()))
+    return "\n".join(lines)
+
+
+def _steps(verdicts: Sequence[Verdict]) -> Table:
+    return [
+        [v.backend, "error" if v.ratio is None else f"{v.ratio:.2f}", v.detail] for v in verdicts if v.case == "step"
+    ]
+
+
+def _troubles(verdicts: Sequence[Verdict]) -> str:
+    lines = [
+        f"{v.status.upper()}  {v.backend} {v.mode} {v.grade} {v.case}: {v.detail}"
+        for v in verdicts
+        if v.status in ("fail", "error")
+    ]
+    return "\n".join([*lines[:40], *([f"... and {len(lines) - 40} more"] if len(lines) > 40 else [])])
+
+
+def _absent(verdicts: Sequence[Verdict]) -> str:
+    reasons: dict[tuple[str, str, str], int] = collections.Counter(
+        (v.status, f"{v.backend} {v.mode} {v.grade}".strip(), v.detail)
+        for v in verdicts
+        if v.status in ("unsupported", "not run")
+    )
+    return "\n".join(
+        f"{status.upper()}  {where}{f', {count} cells' if count > 1 else ''}: {reason}"
+        for (status, where, reason), count in reasons.items()
+    )
+
+
+def _aligned(rows: Table) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

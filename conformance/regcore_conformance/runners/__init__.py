@@ -1,0 +1,17 @@
+"""How each library evaluates a penalty: by calling the spec on its own arrays and differentiating as its users do.
+
+A runner module has `describe()`, versions and policy as text, and `evaluators(dtype)`, {mode: evaluate}. An evaluate
+function takes `(spec, x, params, mask)` of NumPy arrays and returns {"value": ..., "x": ..., parameter: ...}, the
+gradients multiplied by `cases.UPSTREAM`; it raises if the mode it stands for was not really entered.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Evaluate = Callable[[Any, np.ndarray, dict[str, np.ndarray], Any], dict[str, np.ndarray]]
+
+
+class Unsupported(Exception):
+    """The library cannot do this at all, for the reason given."""
