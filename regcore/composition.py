@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .penalty import ALONE, Array, Example, Gradient, Params, Penalty, Term
+from .penalty import Alone, Array, Example, Gradient, Params, Penalty, Term
 
 
 class Composite(Penalty):
@@ -24,14 +24,14 @@ class Composite(Penalty):
         for term in self.terms():
             term.penalty.check(shape)
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         values = [
             term.weight * term.penalty.value(xp, x, term.select(params), mask=mask, across=across)
             for term in self._of_one_kind()
         ]
         return _total(values)
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         dxs, dparams = [], {}
         for term in self._of_one_kind():
             dx, own = term.penalty.grad(xp, x, term.select(params), mask=mask, across=across)

@@ -24,11 +24,9 @@ class Alone:
 
     size = 1
 
-    def sum(self, array: Array) -> Array:
+    @staticmethod
+    def sum(array: Array) -> Array:
         return array
-
-
-ALONE = Alone()
 
 
 class Example(NamedTuple):
@@ -67,11 +65,11 @@ class Penalty(abc.ABC):
         """Raise ValueError for a shape on which the penalty is not defined; None is a size not known yet."""
 
     @abc.abstractmethod
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         """The penalty, a 0-d array of the dtype of `x`."""
 
     @abc.abstractmethod
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         """The derivative of `value`, in closed form: (d value / d x, {name: d value / d parameter})."""
 
     @classmethod

@@ -32,7 +32,7 @@ REFUSED = {
     "a mask short of time": (TAR(), X, {"mask": np.ones(2, bool)}, ValueError, "does not reach the time axis"),
     "a mask over units": (ENTROPY, X, {"params": PARAMS, "mask": np.ones((2, 4), bool)}, ValueError, "counts samples"),
     "a mask where none is taken": (Orthogonality(), X, {"mask": np.ones(2, bool)}, ValueError, "takes none"),
-    "coupled and added terms": (L2() + ENTROPY, X, {"params": {"BatchEntropy_alpha": 1.0}}, ValueError, "mixes penalties"),
+    "coupled and added": (L2() + ENTROPY, X, {"params": {"BatchEntropy_alpha": 1.0}}, ValueError, "mixes penalties"),
 }
 
 

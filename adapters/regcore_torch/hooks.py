@@ -26,9 +26,9 @@ class Report(NamedTuple):
 def regularize(model: nn.Module, rules: Mapping[str, regcore.Penalty] | None = None) -> "Regularizer":
     """Record the penalties of the outputs of the modules that `rules` names, and of the `Regularize` layers in it.
 
-    Rules are `{glob: spec}`. Globs are over `model.named_modules()`; `*` is one component and `**` any number. A module that returns a tuple, as
-    recurrent layers do, is penalized for its first element. Give learned parameters to the optimizer: they are
-    `reg.parameters()` for rules, and the model's own for layers.
+    Rules are `{glob: spec}` over `model.named_modules()`, where `*` is one component and `**` any number. A module that
+    returns a tuple, as recurrent layers do, is penalized for its first element. Give learned parameters to the
+    optimizer: they are `reg.parameters()` for rules, and the model's own for layers.
 
         reg = regularize(model, {"encoder.*": 0.1 * regcore.L1(), "rnn": 2.0 * regcore.AR() + regcore.TAR(time_axis=0)})
         loss = reg.combine(task_loss)

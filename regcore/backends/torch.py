@@ -21,8 +21,12 @@ def asarray(constant: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def value(spec: Any, x: torch.Tensor, params: Any, mask: Any) -> torch.Tensor:
-    function = _Penalty if torch.compiler.is_compiling() else _PenaltyWithJvp
-    return function.apply(spec, tuple(params), mask, x, *params.values())
+    arguments = (spec, tuple(params), mask, x, *params.values())
+    if not torch.compiler.is_compiling():
+        return _PenaltyWithJvp.apply(*arguments)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *params.values())):
+        return _Penalty.apply(*arguments)
+    return _Penalty.forward(*arguments)  # Dynamo hands a context to an apply that needs no gradient, as first argument
 
 
 def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, upstream: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..counting import count, expand, positive_axis
-from ..penalty import ALONE, Array, Example, Gradient, Params, Penalty
+from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
 
 __all__ = ["BatchEntropy"]
 
@@ -73,12 +73,12 @@ class BatchEntropy(Penalty):
                 f"{self.correction + 1}: use larger batches, more batch axes or correction=0"
             )
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         _, variance, _ = self._moments(xp, x, mask, across)
         excess = self._excess(xp, variance, params["alpha"])
         return self.beta * (excess * excess)
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         centred, variance, per_sample = self._moments(xp, x, mask, across)
         alpha = params["alpha"]
         slope = (2.0 * self.beta) * self._excess(xp, variance, alpha)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..counting import positive_axis
-from ..penalty import ALONE, Array, Example, Gradient, Params, Penalty
+from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
 
 __all__ = ["Orthogonality"]
 
@@ -53,13 +53,13 @@ class Orthogonality(Penalty):
         if shape[axis] == 1:
             raise ValueError(f"{self} got shape {shape}, a single vector; it compares pairs, so it needs two or more")
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         unit, _ = self._directions(xp, self._rows(xp, x))
         cosine = _upper(xp, unit)
         m = unit.shape[0]
         return xp.sum(xp.abs(cosine) if self.power == 1 else cosine * cosine) * (2.0 / (m * (m - 1)))
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         unit, per_length = self._directions(xp, self._rows(xp, x))
         cosine = _upper(xp, unit)
         m = unit.shape[0]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ..counting import count, expand, reciprocal
-from ..penalty import ALONE, Array, Example, Gradient, Params, Penalty
+from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
 
 __all__ = ["AR", "L1", "L2"]
 
@@ -27,10 +27,10 @@ class Elementwise(Penalty):
     def slope(xp: Any, x: Array) -> Array:
         """The derivative of `phi`, 0 at its kinks."""
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         return xp.sum(_kept(xp, self.phi(xp, x), mask)) * _per_entry(xp, x, mask)
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         return _kept(xp, self.slope(xp, x), mask) * _per_entry(xp, x, mask), {}
 
     @classmethod

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ..counting import count, expand, positive_axis, reciprocal
-from ..penalty import ALONE, Array, Example, Gradient, Params, Penalty
+from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
 
 __all__ = ["TAR"]
 
@@ -37,11 +37,11 @@ class TAR(Penalty):
     def check(self, shape: tuple[int | None, ...]) -> None:
         positive_axis("time_axis", self.time_axis, len(shape))
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Array:
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         step, per_entry = self._steps(xp, x, mask)
         return xp.sum(step * step) * per_entry
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = ALONE) -> Gradient:
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         step, per_entry = self._steps(xp, x, mask)
         axis = self.time_axis % len(x.shape)
         edge = xp.zeros_like(x[_along(axis, slice(0, 1))])
