@@ -129,12 +129,12 @@ def _refuse_lost(taken: Mapping[str, list[tuple[Tensor, ...]]]) -> None:
         raise RuntimeError(
             f"{silent} recorded no penalty since the last combine. Was the module called in this step, by module(x) "
             "and not by module.forward(x)? Was it regularized before the first call of a compiled model (if not, call "
-            "torch._dynamo.reset())?"
+            "torch._dynamo.reset())? Is it inside reentrant checkpointing (if so, pass use_reentrant=False)?"
         )
     if cut := [path for path, calls in taken.items() if not all(v.requires_grad for values in calls for v in values)]:
         raise RuntimeError(
             f"no gradient can flow through the penalty at {cut}: what it saw is detached. Are all parameters before it "
-            "frozen, or does reentrant checkpointing wrap it (pass use_reentrant=False)?"
+            "frozen, or is its input detached?"
         )
 
 
@@ -163,6 +163,8 @@ class _Hook:
 def _like(model: nn.Module, site: Regularize) -> Regularize:
     """On the device of the model, and in float64 for a float64 model."""
     first = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if first is None:
-        return site
-    return site.to(first.device, torch.float64 if first.dtype == torch.float64 else torch.float32)
+    if first is not None:
+        site.to(first.device, torch.float64 if first.dtype == torch.float64 else torch.float32)
+        for term in site.terms:
+            site.set_coefficient(term.name, term.weight)  # again, in the new dtype
+    return site
