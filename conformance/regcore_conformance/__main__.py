@@ -15,7 +15,7 @@ def main() -> int:
         "--require", nargs="+", choices=every, default=[], metavar="NAME", help="fail if one is not run"
     )
     parser.add_argument(
-        "--full", action="store_true", help="torch.compile on every example; takes several times as long"
+        "--full", action="store_true", help="every example where compiling is slow, too; takes several times as long"
     )
     options = parser.parse_args()
 

@@ -120,23 +120,29 @@ def evaluate(name: str, *, full: bool) -> Outcome:
         description, evaluators = BACKENDS[name]()
     except (ImportError, NotHere) as reason:
         return Outcome(name, not_run=str(reason))
-    cells = tuple(_cells(evaluators, full=full))
+    cells = tuple(_cells(name, evaluators, full=full))
     return Outcome(name, description, cells)
 
 
-def _cells(evaluators: dict[str, Evaluate], *, full: bool) -> Iterator[Cell]:
+def _cells(name: str, evaluators: dict[str, Evaluate], *, full: bool) -> Iterator[Cell]:
     cases = list(all_cases())
     for mode, function in evaluators.items():
         for grade in GRADES:
             for case in cases:
-                if mode == "compile" and not full and not _compiled_by_default(grade, case):
-                    yield Cell(mode, grade, case.id, "not run", "a compilation for each example takes long: --full")
+                if not (full or _by_default(name, mode, grade, case)):
+                    yield Cell(mode, grade, case.id, "not run", "compiling for each example takes long: --full")
                 else:
                     yield _cell(mode, function, grade, case)
 
 
-def _compiled_by_default(grade: str, case: Case) -> bool:
-    return grade != "float64" and case.id.split("/")[1] == "0"
+def _by_default(name: str, mode: str, grade: str, case: Case) -> bool:
+    """Whether a cell is in the run that takes minutes: where compiling is slow, the first example of each penalty."""
+    first = case.id.split("/")[1] == "0"
+    if mode == "compile":
+        return first and grade != "float64"
+    if name.startswith("jax") and mode == "eager":  # which compiles each operation for each shape
+        return first
+    return first or name != "jax:cpu:x64" or grade == "float64"
 
 
 def _cell(mode: str, function: Evaluate, grade: str, case: Case) -> Cell:

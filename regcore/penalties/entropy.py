@@ -65,7 +65,7 @@ class BatchEntropy(Penalty):
         return {"alpha": np.asarray(self.alpha, dtype=np.float32)}
 
     def check(self, shape: tuple[int | None, ...]) -> None:
-        batch, _ = self._axes(len(shape))
+        batch = self._batch(len(shape))
         sizes = [shape[axis] for axis in batch]
         if None not in sizes and math.prod(sizes) <= self.correction:
             raise ValueError(
@@ -89,24 +89,21 @@ class BatchEntropy(Penalty):
 
     def _moments(self, xp: Any, x: Array, mask: Array, across: Any) -> tuple[Array, Array, Any]:
         """Centred x, the variance of each unit, and one over the divisor of that variance."""
-        batch, _ = self._axes(len(x.shape))
+        batch = self._batch(len(x.shape))
         if mask is not None:
             self._check_mask(batch, mask)
         n = across.sum(count(xp, x, batch, mask))
-        centred = x - self._mean(xp, x, mask, n, batch, across)
-        centred = centred - self._mean(xp, centred, mask, n, batch, across)
-        if mask is not None:
-            centred = xp.where(expand(mask, len(x.shape)), centred, xp.zeros_like(centred))
+        # A sample goes first and then the mean, because a compiler that fuses multiplication and subtraction would not
+        # get 0 for a constant unit from x - sum(x) * (1/n).
+        centred = x - across.sum(_sample(xp, x, batch, mask)) * (1.0 / across.size)
+        total = xp.sum(_kept(xp, centred, mask), axis=batch, keepdims=True)
+        centred = centred - across.sum(total) * (1.0 / n)
+        centred = _kept(xp, centred, mask)
         freedom = n - self.correction
         if not isinstance(n, int):
             freedom = xp.where(freedom <= 0, xp.zeros_like(freedom), freedom)  # 0/0 is NaN
         per_sample = 1.0 / freedom
         return centred, across.sum(xp.sum(centred * centred, axis=batch, keepdims=True)) * per_sample, per_sample
-
-    @staticmethod
-    def _mean(xp: Any, x: Array, mask: Array, n: Any, batch: tuple[int, ...], across: Any) -> Array:
-        kept = x if mask is None else xp.where(expand(mask, len(x.shape)), x, xp.zeros_like(x))
-        return across.sum(xp.sum(kept, axis=batch, keepdims=True)) * (1.0 / n)
 
     def _excess(self, xp: Any, variance: Array, alpha: Array) -> Array:
         """The entropy of the layer minus the entropy it should keep."""
@@ -118,10 +115,9 @@ class BatchEntropy(Penalty):
     def _floor(self) -> float:
         return float(np.float32(self.alpha_min))
 
-    def _axes(self, ndim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        fields = self.batch_axis if isinstance(self.batch_axis, tuple) else (self.batch_axis,)
-        batch = tuple(sorted(positive_axis("batch_axis", axis, ndim) for axis in fields))
-        return batch, tuple(axis for axis in range(ndim) if axis not in batch)
+    def _batch(self, ndim: int) -> tuple[int, ...]:
+        axes = self.batch_axis if isinstance(self.batch_axis, tuple) else (self.batch_axis,)
+        return tuple(sorted(positive_axis("batch_axis", axis, ndim) for axis in axes))
 
     def _check_mask(self, batch: tuple[int, ...], mask: Array) -> None:
         if batch[: len(mask.shape)] != tuple(range(len(mask.shape))):
@@ -143,3 +139,15 @@ class BatchEntropy(Penalty):
 
 def _per_unit(xp: Any, variance: Array) -> "float | Array":
     return 1.0 / count(xp, variance, range(len(variance.shape)))
+
+
+def _kept(xp: Any, x: Array, mask: Array) -> Array:
+    return x if mask is None else xp.where(expand(mask, len(x.shape)), x, xp.zeros_like(x))
+
+
+def _sample(xp: Any, x: Array, batch: tuple[int, ...], mask: Array) -> Array:
+    """One of the samples of each unit: the first, or the largest of those that the mask lets through."""
+    if mask is None:
+        return x[tuple(slice(0, 1) if axis in batch else slice(None) for axis in range(len(x.shape)))]
+    lowest = xp.where(expand(mask, len(x.shape)), x, -math.inf * xp.ones_like(x))
+    return xp.max(lowest, axis=batch, keepdims=True)
