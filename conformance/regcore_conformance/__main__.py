@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from regcore.config import catalogue
+
 from . import report, suite
 from .worker import ADAPTERS, BACKENDS
 
@@ -14,12 +16,15 @@ def main() -> int:
     parser.add_argument(
         "--require", nargs="+", choices=every, default=[], metavar="NAME", help="fail if one is not run"
     )
+    parser.add_argument("--penalties", nargs="+", choices=catalogue(), default=[], metavar="NAME", help="some of them")
     parser.add_argument(
         "--full", action="store_true", help="every example where compiling is slow, too; takes several times as long"
     )
     options = parser.parse_args()
 
-    *outcomes, truths = suite.run(options.only, full=options.full, progress=lambda line: print(line, flush=True))
+    outcomes, truths = suite.run(
+        options.only, penalties=options.penalties, full=options.full, progress=lambda line: print(line, flush=True)
+    )
     verdicts = suite.judge(outcomes, truths)
     print("\n" + report.text(verdicts, {outcome.name: outcome.description for outcome in outcomes}))
     absent = [name for name in options.require if all(v.status == "not run" for v in verdicts if v.backend == name)]

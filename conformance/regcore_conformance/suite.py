@@ -33,16 +33,22 @@ class Verdict(NamedTuple):
     results: Any = None
 
 
-def run(names: Iterable[str], *, full: bool, progress: Callable[[str], None]) -> list[Outcome]:
-    """Outcomes of the named workers and, as {case: Reference} in the last place, of the oracle."""
+def run(
+    names: Iterable[str], *, penalties: Iterable[str], full: bool, progress: Callable[[str], None]
+) -> tuple[list[Outcome], dict[str, Reference]]:
+    """Outcomes of the named workers, and the true results of all cases."""
     names = [*names, "oracle"]
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = {pool.submit(_work, name, Path(folder), full): name for name in sorted(names, key=_longest_first)}
-        outcomes = {}
+        waiting = {
+            pool.submit(_work, name, Path(folder), ["full" if full else "default", *penalties]): name
+            for name in sorted(names, key=_longest_first)
+        }
+        outcomes: dict[str, Any] = {}
         for done in concurrent.futures.as_completed(waiting):
             outcomes[waiting[done]], seconds = done.result()
             progress(f"{len(outcomes)}/{len(names)}  {waiting[done]}  {seconds:.0f} s")
-    return [outcomes[name] for name in names]
+    truths = outcomes.pop("oracle")
+    return [outcomes[name] for name in names[:-1]], truths
 
 
 def judge(outcomes: Iterable[Outcome], truths: dict[str, Reference]) -> list[Verdict]:
@@ -69,9 +75,9 @@ def _longest_first(name: str) -> int:
     return order.index(name)
 
 
-def _work(name: str, folder: Path, full: bool) -> tuple[Any, float]:
+def _work(name: str, folder: Path, options: list[str]) -> tuple[Any, float]:
     start, path = time.monotonic(), folder / name.replace(":", "_")
-    command = [sys.executable, "-c", START, name, str(path), *(["--full"] if full else [])]
+    command = [sys.executable, "-c", START, name, str(path), *options]
     environment = dict(os.environ)
     if name in ADAPTERS and ":" in name:
         environment["KERAS_BACKEND"] = name.split(":")[1]  # Keras reads it once, when it is imported

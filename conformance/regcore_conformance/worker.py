@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import regcore
+from regcore.config import catalogue
 
 from . import steps
 from .cases import Case, all_cases
@@ -114,18 +115,16 @@ ADAPTERS = {
 }
 
 
-def evaluate(name: str, *, full: bool) -> Outcome:
+def evaluate(name: str, cases: list[Case], *, full: bool) -> Outcome:
     """Every case in every mode and grade of one backend, or the reason why there is none."""
     try:
         description, evaluators = BACKENDS[name]()
     except (ImportError, NotHere) as reason:
         return Outcome(name, not_run=str(reason))
-    cells = tuple(_cells(name, evaluators, full=full))
-    return Outcome(name, description, cells)
+    return Outcome(name, description, tuple(_cells(name, evaluators, cases, full=full)))
 
 
-def _cells(name: str, evaluators: dict[str, Evaluate], *, full: bool) -> Iterator[Cell]:
-    cases = list(all_cases())
+def _cells(name: str, evaluators: dict[str, Evaluate], cases: list[Case], *, full: bool) -> Iterator[Cell]:
     for mode, function in evaluators.items():
         for grade in GRADES:
             for case in cases:
@@ -171,13 +170,15 @@ def adapt(name: str) -> Outcome:
 
 
 def main() -> None:
-    name, path, *options = sys.argv[1:]
+    """The arguments are a name, the file to leave the outcome in, whether to run everything, and some penalties."""
+    name, path, full, *penalties = sys.argv[1:]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    cases = list(all_cases(catalogue()[penalty] for penalty in penalties))
     if name == "oracle":
         from . import oracle
 
-        outcome: Any = {case.id: oracle.truth(case) for case in all_cases()}
+        outcome: Any = {case.id: oracle.truth(case) for case in cases}
     else:
-        outcome = adapt(name) if name in ADAPTERS else evaluate(name, full="--full" in options)
+        outcome = adapt(name) if name in ADAPTERS else evaluate(name, cases, full=full == "full")
     with open(path, "wb") as file:
         pickle.dump(outcome, file)

@@ -94,11 +94,10 @@ class BatchEntropy(Penalty):
             self._check_mask(batch, mask)
         n = across.sum(count(xp, x, batch, mask))
         # A sample goes first and then the mean, because a compiler that fuses multiplication and subtraction would not
-        # get 0 for a constant unit from x - sum(x) * (1/n).
+        # get 0 for a constant unit from x - sum(x) * (1/n). A division is not fused.
         centred = x - across.sum(_sample(xp, x, batch, mask)) * (1.0 / across.size)
-        total = xp.sum(_kept(xp, centred, mask), axis=batch, keepdims=True)
-        centred = centred - across.sum(total) * (1.0 / n)
-        centred = _kept(xp, centred, mask)
+        total = across.sum(xp.sum(_kept(xp, centred, mask), axis=batch, keepdims=True))
+        centred = _kept(xp, centred - (total * (1.0 / n) if isinstance(n, int) else total / n), mask)
         freedom = n - self.correction
         if not isinstance(n, int):
             freedom = xp.where(freedom <= 0, xp.zeros_like(freedom), freedom)  # 0/0 is NaN
