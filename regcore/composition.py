@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .penalty import Alone, Array, Example, Gradient, Params, Penalty, Term
+from .penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape, Term
 
 
 class Composite(Penalty):
@@ -20,7 +20,7 @@ class Composite(Penalty):
     def init(self) -> dict[str, np.ndarray]:
         return {name: array for term in self.terms() for name, array in term.init().items()}
 
-    def check(self, shape: tuple[int | None, ...]) -> None:
+    def check(self, shape: Shape) -> None:
         for term in self.terms():
             term.penalty.check(shape)
 

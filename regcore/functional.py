@@ -10,12 +10,12 @@ from . import backends, precision
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
-    from .penalty import Array, Gradient, Params, Penalty
+    from .penalty import Array, Gradient, Params, Penalty, Shape
 
 
 def _as_written(function: F) -> F:
     """Keep away TensorFlow's AutoGraph, which rewrites what a tf.function calls: there is nothing to rewrite."""
-    function.autograph_info__ = {}
+    vars(function)["autograph_info__"] = {}
     return function
 
 
@@ -75,7 +75,9 @@ def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "A
     return total if added is None else total + added
 
 
-def _enter(spec: "Penalty", x: "Array", params: "Params | None", mask: "Array") -> tuple[Any, dict, "Array"]:
+def _enter(
+    spec: "Penalty", x: "Array", params: "Params | None", mask: "Array"
+) -> tuple[Any, dict[str, "Array"], "Array"]:
     """Check everything that can be checked without looking at values; give constants the library of `x`."""
     backend = backends.of(x)
     xp = backend.namespace(x)
@@ -96,7 +98,7 @@ def _native(backend: Any, constant: Any, x: "Array") -> "Array":
     return backend.asarray(constant, x) if isinstance(constant, (float, np.ndarray, np.generic)) else constant
 
 
-def _check_params(spec: "Penalty", shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+def _check_params(spec: "Penalty", shapes: Mapping[str, "Shape"]) -> None:
     expected = {name: initial.shape for name, initial in spec.init().items()}
     if missing := sorted(expected.keys() - shapes.keys()):
         raise ValueError(
@@ -112,7 +114,7 @@ def _check_params(spec: "Penalty", shapes: Mapping[str, tuple[int | None, ...]])
             )
 
 
-def _check_mask(spec: "Penalty", shape: tuple, mask_shape: tuple, boolean: bool) -> None:
+def _check_mask(spec: "Penalty", shape: "Shape", mask_shape: "Shape", boolean: bool) -> None:
     if refusing := [term.name for term in spec.terms() if not term.penalty.maskable]:
         raise ValueError(f"{spec} got a mask, but {refusing} takes none: leave it out")
     if not boolean:

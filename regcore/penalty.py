@@ -12,6 +12,7 @@ from . import functional
 
 Array = Any  # an array of the library behind `xp`
 Params = Mapping[str, Array]  # learned parameters by name
+Shape = tuple[int | None, ...]  # None is a size that is not known yet
 Gradient = tuple[Array, dict[str, Array]]  # (d value / d x, {name: d value / d parameter})
 
 
@@ -61,8 +62,8 @@ class Penalty(abc.ABC):
         """Initial learned parameters, in float32: the same numbers in every framework."""
         return {}
 
-    def check(self, shape: tuple[int | None, ...]) -> None:  # noqa: B027 - most penalties take any shape
-        """Raise ValueError for a shape on which the penalty is not defined; None is a size not known yet."""
+    def check(self, shape: Shape) -> None:  # noqa: B027 - most penalties take any shape
+        """Raise ValueError for a shape on which the penalty is not defined."""
 
     @abc.abstractmethod
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:

@@ -89,7 +89,9 @@ def combine(
 
 def report(state: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The unweighted value of each term, by `<site>/<term>`, summed over calls."""
-    return {name: sum(jnp.sum(call.value) for call in calls) for name, calls in _recorded(state).items()}
+    return {
+        name: jnp.sum(jnp.stack([jnp.sum(call.value) for call in calls])) for name, calls in _recorded(state).items()
+    }
 
 
 def _recorded(state: Mapping[str, Any]) -> dict[str, list[Recorded]]:

@@ -35,11 +35,11 @@ def summary(verdicts: Iterable[Verdict]) -> str:
 
 
 def distinct(verdicts: Iterable[Verdict]) -> dict[str, dict[str, list[str]]]:
-    """For each case of the exact grade its distinct results, as hashes of bits, each with where it came from."""
+    """For each case of the exact grade its distinct results, as hashes of bits (zeros of both signs are one)."""
     cases: dict[str, dict[str, list[str]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for v in verdicts:
         if v.grade == "exact" and v.results is not None:
-            bits = b"".join(name.encode() + array.tobytes() for name, array in sorted(v.results.items()))
+            bits = b"".join(name.encode() + (array + 0.0).tobytes() for name, array in sorted(v.results.items()))
             cases[v.case][hashlib.sha256(bits).hexdigest()[:8]].append(f"{v.backend} {v.mode}")
     return cases
 

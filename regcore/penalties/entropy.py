@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..counting import count, expand, positive_axis
-from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
+from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
 
 __all__ = ["BatchEntropy"]
 
@@ -64,12 +64,12 @@ class BatchEntropy(Penalty):
     def init(self) -> dict[str, np.ndarray]:
         return {"alpha": np.asarray(self.alpha, dtype=np.float32)}
 
-    def check(self, shape: tuple[int | None, ...]) -> None:
-        batch = self._batch(len(shape))
-        sizes = [shape[axis] for axis in batch]
-        if None not in sizes and math.prod(sizes) <= self.correction:
+    def check(self, shape: Shape) -> None:
+        batch = [shape[axis] for axis in self._batch(len(shape))]
+        known = [size for size in batch if size is not None]
+        if len(known) == len(batch) and math.prod(known) <= self.correction:
             raise ValueError(
-                f"{self} got shape {shape}, a batch of {math.prod(sizes)}; its variance needs at least "
+                f"{self} got shape {shape}, a batch of {math.prod(known)}; its variance needs at least "
                 f"{self.correction + 1}: use larger batches, more batch axes or correction=0"
             )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..counting import positive_axis
-from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
+from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
 
 __all__ = ["Orthogonality"]
 
@@ -42,7 +42,7 @@ class Orthogonality(Penalty):
         if self.power not in (1, 2):
             raise ValueError(f"power={self.power}; the mean is of |cos| for power=1 and of cos**2 for power=2")
 
-    def check(self, shape: tuple[int | None, ...]) -> None:
+    def check(self, shape: Shape) -> None:
         if len(shape) < 2:
             raise ValueError(
                 f"{self} got shape {shape}; it compares vectors, so it needs an array with two axes or more"

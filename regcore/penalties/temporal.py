@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ..counting import count, expand, positive_axis, reciprocal
-from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
+from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
 
 __all__ = ["TAR"]
 
@@ -34,7 +34,7 @@ class TAR(Penalty):
 
     time_axis: int = 1
 
-    def check(self, shape: tuple[int | None, ...]) -> None:
+    def check(self, shape: Shape) -> None:
         positive_axis("time_axis", self.time_axis, len(shape))
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
