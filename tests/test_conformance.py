@@ -185,10 +185,21 @@ def test_the_exact_grade_is_one_rounding():
 def test_noise_is_what_rounding_can_do():
     """Of (x + y) - x, where y is small: the error of float32 is that of x, and so is the noise scale."""
     x, y = np.float32(1e4), np.float32(1 / 3)
-    (clean,), (scale,) = noise.run(lambda xp, convert: [(convert(x) + convert(y)) - convert(x)])
+    (clean,), (scale,), _ = noise.run(lambda xp, convert: [(convert(x) + convert(y)) - convert(x)])
     error = abs(float((x + y) - x) - float(clean)) / 2.0**-24
     assert error > 1000 * float(clean)
     assert error <= 8 * float(scale) <= 16 * float(x)
+
+
+def test_the_longest_sum_is_found():
+    x = np.ones((6, 5))
+    for formula, longest in (
+        (lambda xp, convert: [xp.sum(convert(x))], 30),
+        (lambda xp, convert: [xp.sum(xp.sum(convert(x), axis=0))], 6),
+        (lambda xp, convert: [xp.matmul(convert(x), convert(x.T))], 5),
+        (lambda xp, convert: [convert(x) + 1.0], 1),
+    ):
+        assert noise.run(formula).longest == longest
 
 
 def test_a_long_reduction_gets_more_room_in_the_fast_grade_only():

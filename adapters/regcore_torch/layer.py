@@ -35,7 +35,8 @@ class Regularize(nn.Module):
 
     def record(self, x: Tensor, mask: Tensor | None = None) -> None:
         """Evaluate every term on `x` and keep the values for the loss."""
-        values = tuple(regcore.value(term.spec, x, term.select(self.params), mask=mask) for term in self.terms)
+        params = dict(self.params.items())
+        values = tuple(regcore.value(term.spec, x, term.select(params), mask=mask) for term in self.terms)
         if not _recomputing():
             if len(self._pending) >= MOST_PENDING:
                 raise RuntimeError(

@@ -18,7 +18,7 @@ import regcore
 from . import noise
 
 K = 8
-LONG = 64  # entries in a reduction from which on K grows with it in the fast grade
+LONG = 64  # terms of a sum, from which on K grows with its length in the fast grade
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Reference:
     results: dict[str, np.ndarray]  # "value", "x", and each parameter
     noise: dict[str, np.ndarray]
     exact: bool
-    entries: int
+    longest: int  # sum in the formula, in terms
 
     def value_ratio(self, value: Any) -> float:
         """The error of a value in units of the bound; at most 1 is inside."""
@@ -48,7 +48,7 @@ class Reference:
         if actual.shape != true.shape:
             return float("inf")
         double = self.exact or actual.dtype == np.float64
-        k = K * (1 if self.exact else max(1, self.entries / LONG))
+        k = K * (1 if self.exact else max(1, self.longest / LONG))
         u_acc, u_out = (2.0**-53 if double else 2.0**-24), _roundoff(actual.dtype)
         rounding = u_out * abs(true) + k * u_acc * np.maximum(scale, 2.0**-20 * scale.max(initial=0.0))
         error = abs(actual.astype(np.longdouble) - true) / (rounding + _tiny(actual.dtype) + eta)
@@ -71,13 +71,13 @@ def reference(
         dx, dparams = spec.grad(*arguments, mask=mask)
         return [spec.value(*arguments, mask=mask), upstream * dx, *(upstream * dparams[name] for name in params)]
 
-    return reference_of(formula, ["value", "x", *params], exact=spec.exact, entries=np.asarray(x).size)
+    return reference_of(formula, ["value", "x", *params], exact=spec.exact)
 
 
-def reference_of(formula: noise.Formula, names: Sequence[str], *, exact: bool, entries: int) -> Reference:
+def reference_of(formula: noise.Formula, names: Sequence[str], *, exact: bool) -> Reference:
     """The results of any formula over an array namespace, under these names, with their noise scales."""
-    results, scales = noise.run(formula)
-    return Reference(dict(zip(names, results, strict=True)), dict(zip(names, scales, strict=True)), exact, entries)
+    results, scales, longest = noise.run(formula)
+    return Reference(dict(zip(names, results, strict=True)), dict(zip(names, scales, strict=True)), exact, longest)
 
 
 def _roundoff(dtype: np.dtype) -> float:

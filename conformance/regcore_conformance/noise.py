@@ -1,7 +1,7 @@
 """How large rounding errors of a formula can be: the formula itself, run with a random error after every operation."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,18 @@ class _Noisy(np.ndarray):
     """Long double whose operations, and each term of whose sums, are off by a relative error of either sign."""
 
     rng: np.random.Generator | None = None
+    longest = 1  # sum so far, in terms
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if ufunc is np.matmul:
             a, b = inputs
             return (a[..., :, :, None] * b[..., None, :, :]).sum(axis=-2)
-        plain = [_disturbed(i, self.rng) if method == "reduce" and ufunc is np.add else _plain(i) for i in inputs]
+        plain = [_plain(i) for i in inputs]
+        if method == "reduce" and ufunc is np.add:
+            plain = [_disturbed(plain[0], self.rng)]
         result = np.asarray(getattr(ufunc, method)(*plain, **kwargs))
+        if method == "reduce" and ufunc is np.add:
+            _Noisy.longest = max(_Noisy.longest, plain[0].size // max(1, result.size))
         return _noisy(_disturbed(result, self.rng) if ufunc.__name__ in ROUNDED else result)
 
 
@@ -39,9 +44,17 @@ class _Namespace:
 Formula = Callable[[Any, Callable[[Any], Any]], list[Any]]  # (xp, convert to its arrays) -> results
 
 
-def run(formula: Formula) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The results of `formula(xp, convert)` without noise, and their noise scales: RMS deviation over `SIZE`."""
-    _Noisy.rng = None
+class Run(NamedTuple):
+    """Results without noise, their noise scales (RMS deviation over `SIZE`), and the longest sum on the way."""
+
+    results: list[np.ndarray]
+    scales: list[np.ndarray]
+    longest: int
+
+
+def run(formula: Formula) -> Run:
+    """A formula as it is, and what noise does to it."""
+    _Noisy.rng, _Noisy.longest = None, 1
     with np.errstate(all="ignore"):
         clean = [_plain(result) for result in formula(_Namespace(), _noisy)]
         _Noisy.rng = np.random.default_rng(SEED)
@@ -49,7 +62,7 @@ def run(formula: Formula) -> tuple[list[np.ndarray], list[np.ndarray]]:
         for _ in range(SAMPLES):
             for square, result, exact in zip(squares, formula(_Namespace(), _noisy), clean, strict=True):
                 square += (_plain(result) - exact) ** 2
-    return clean, [np.sqrt(square / SAMPLES) / SIZE for square in squares]
+    return Run(clean, [np.sqrt(square / SAMPLES) / SIZE for square in squares], _Noisy.longest)
 
 
 def _noisy(array: Any) -> Any:

@@ -49,4 +49,4 @@ def truth() -> Reference:
             alpha - RATE * task * by_params["alpha"],
         ]
 
-    return reference_of(formula, ["W", "b", "alpha"], exact=False, entries=PROBLEM.x.size)
+    return reference_of(formula, ["W", "b", "alpha"], exact=False)
