@@ -21,11 +21,10 @@ class _Noisy(np.ndarray):
         if ufunc is np.matmul:
             a, b = inputs
             return (a[..., :, :, None] * b[..., None, :, :]).sum(axis=-2)
-        plain = [_plain(i) for i in inputs]
-        if method == "reduce" and ufunc is np.add:
-            plain = [_disturbed(plain[0], self.rng)]
+        summing = ufunc is np.add and method == "reduce"
+        plain = [_disturbed(i, self.rng) if summing else _plain(i) for i in inputs]
         result = np.asarray(getattr(ufunc, method)(*plain, **kwargs))
-        if method == "reduce" and ufunc is np.add:
+        if summing:
             _Noisy.longest = max(_Noisy.longest, plain[0].size // max(1, result.size))
         return _noisy(_disturbed(result, self.rng) if ufunc.__name__ in ROUNDED else result)
 
