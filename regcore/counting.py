@@ -1,4 +1,4 @@
-"""How many entries a mean is taken over: known, not known until run time, or masked."""
+"""What a mean is taken over: which entries a mask lets through, and how many there are, known or not until run time."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,11 @@ def positive_axis(field: str, axis: int, ndim: int) -> int:
 def expand(mask: "Array", ndim: int) -> "Array":
     """A mask over leading axes, with axes of length one for the rest."""
     return mask[(..., *(None,) * (ndim - len(mask.shape)))]
+
+
+def kept(xp: Any, x: "Array", mask: "Array") -> "Array":
+    """`x` with 0 where a mask over leading axes hides it, whatever is there."""
+    return x if mask is None else xp.where(expand(mask, len(x.shape)), x, xp.zeros_like(x))
 
 
 def count(xp: Any, x: "Array", axes: Sequence[int], mask: "Array" = None) -> "int | Array":

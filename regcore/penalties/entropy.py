@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..counting import count, expand, positive_axis
+from ..counting import count, expand, kept, positive_axis
 from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
 
 __all__ = ["BatchEntropy"]
@@ -96,8 +96,8 @@ class BatchEntropy(Penalty):
         # A sample goes first and then the mean, because a compiler that fuses multiplication and subtraction would not
         # get 0 for a constant unit from x - sum(x) * (1/n). A division is not fused.
         centred = x - across.sum(_sample(xp, x, batch, mask)) * (1.0 / across.size)
-        total = across.sum(xp.sum(_kept(xp, centred, mask), axis=batch, keepdims=True))
-        centred = _kept(xp, centred - (total * (1.0 / n) if isinstance(n, int) else total / n), mask)
+        total = across.sum(xp.sum(kept(xp, centred, mask), axis=batch, keepdims=True))
+        centred = kept(xp, centred - (total * (1.0 / n) if isinstance(n, int) else total / n), mask)
         freedom = n - self.correction
         if not isinstance(n, int):
             freedom = xp.where(freedom <= 0, xp.zeros_like(freedom), freedom)  # 0/0 is NaN
@@ -138,10 +138,6 @@ class BatchEntropy(Penalty):
 
 def _per_unit(xp: Any, variance: Array) -> "float | Array":
     return 1.0 / count(xp, variance, range(len(variance.shape)))
-
-
-def _kept(xp: Any, x: Array, mask: Array) -> Array:
-    return x if mask is None else xp.where(expand(mask, len(x.shape)), x, xp.zeros_like(x))
 
 
 def _sample(xp: Any, x: Array, batch: tuple[int, ...], mask: Array) -> Array:

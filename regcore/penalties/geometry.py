@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..counting import positive_axis
+from ..kinks import sign
 from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
 
 __all__ = ["Orthogonality"]
@@ -63,7 +64,7 @@ class Orthogonality(Penalty):
         unit, per_length = self._directions(xp, self._rows(xp, x))
         cosine = _upper(xp, unit)
         m = unit.shape[0]
-        slope = (_sign(xp, cosine) if self.power == 1 else 2.0 * cosine) * (2.0 / (m * (m - 1)))
+        slope = (sign(xp, cosine) if self.power == 1 else 2.0 * cosine) * (2.0 / (m * (m - 1)))
         by_unit = xp.matmul(slope + xp.matrix_transpose(slope), unit)
         radial = xp.sum(by_unit * unit, axis=1, keepdims=True)
         return self._unrows(xp, (by_unit - radial * unit) * per_length, x), {}
@@ -104,8 +105,3 @@ class Orthogonality(Penalty):
 def _upper(xp: Any, unit: Array) -> Array:
     """Each pair's cosine once, above a zero diagonal."""
     return xp.triu(xp.matmul(unit, xp.matrix_transpose(unit)), k=1)
-
-
-def _sign(xp: Any, x: Array) -> Array:
-    one = xp.ones_like(x)
-    return xp.where(x > 0, one, xp.where(x < 0, -one, x - x))

@@ -5,7 +5,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ..counting import count, expand, reciprocal
+from ..counting import count, kept, reciprocal
+from ..kinks import sign
 from ..penalty import Alone, Array, Example, Gradient, Params, Penalty
 
 __all__ = ["AR", "L1", "L2"]
@@ -28,10 +29,10 @@ class Elementwise(Penalty):
         """The derivative of `phi`, 0 at its kinks."""
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        return xp.sum(_kept(xp, self.phi(xp, x), mask)) * _per_entry(xp, x, mask)
+        return xp.sum(kept(xp, self.phi(xp, x), mask)) * _per_entry(xp, x, mask)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        return _kept(xp, self.slope(xp, x), mask) * _per_entry(xp, x, mask), {}
+        return kept(xp, self.slope(xp, x), mask) * _per_entry(xp, x, mask), {}
 
     @classmethod
     def examples(cls) -> Iterator[Example]:
@@ -40,10 +41,6 @@ class Elementwise(Penalty):
         yield Example(cls(), (2, 5, 3))
         yield Example(cls(), (2, 5, 3), mask_ndim=2)
         yield Example(cls(), (4, 3), mask_ndim=1)
-
-
-def _kept(xp: Any, entries: Array, mask: Array) -> Array:
-    return entries if mask is None else xp.where(expand(mask, len(entries.shape)), entries, xp.zeros_like(entries))
 
 
 def _per_entry(xp: Any, x: Array, mask: Array) -> "float | Array":
@@ -69,8 +66,7 @@ class L1(Elementwise):
 
     @staticmethod
     def slope(xp: Any, x: Array) -> Array:
-        one = xp.ones_like(x)
-        return xp.where(x > 0, one, xp.where(x < 0, -one, x - x))  # x - x: 0, and NaN for NaN
+        return sign(xp, x)
 
 
 class L2(Elementwise):

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ..counting import count, expand, positive_axis, reciprocal
+from ..counting import count, kept, positive_axis, reciprocal
 from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
 
 __all__ = ["TAR"]
@@ -60,7 +60,7 @@ class TAR(Penalty):
                     f"pass one over the first {axis + 1} axes of x"
                 )
             mask = xp.logical_and(mask[later], mask[earlier])
-            step = xp.where(expand(mask, len(x.shape)), step, xp.zeros_like(step))
+        step = kept(xp, step, mask)
         return step, reciprocal(xp, count(xp, step, range(len(x.shape)), mask))
 
     @classmethod
