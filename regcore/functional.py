@@ -1,5 +1,6 @@
 """The front door for bare arrays: input is checked, precision decided, the array's own library does the rest."""
 
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,7 +56,7 @@ def value_and_grad(
     array([1., 3.])
     """
     backend, params, mask = _enter(spec, x, params, mask)
-    return backend.value(spec, x, params, mask), backend.grad(spec, x, params, mask, upstream)
+    return backend.value(spec, x, params, mask), backend.grad(spec, x, params, mask, float(upstream))
 
 
 def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "Array":
@@ -95,7 +96,7 @@ def _enter(
 
 
 def _native(backend: Any, constant: Any, x: "Array") -> "Array":
-    return backend.asarray(constant, x) if isinstance(constant, (float, np.ndarray, np.generic)) else constant
+    return backend.asarray(constant, x) if isinstance(constant, (numbers.Real, np.ndarray, list)) else constant
 
 
 def _check_params(spec: "Penalty", shapes: Mapping[str, "Shape"]) -> None:

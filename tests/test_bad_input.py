@@ -25,6 +25,7 @@ REFUSED = {
     "missing parameters": (ENTROPY, X, {}, ValueError, r"none named \['alpha'\].*spec.init\(\)"),
     "unknown parameters": (L2(), X, {"params": PARAMS}, ValueError, r"unknown parameters \['alpha'\]"),
     "parameters of another shape": (ENTROPY, X, {"params": {"alpha": np.zeros(2)}}, ValueError, r"has shape \(2,\)"),
+    "a list for a parameter": (ENTROPY, X, {"params": {"alpha": [0.5]}}, ValueError, r"has shape \(1,\)"),
     "a mask of another shape": (L2(), X, {"mask": np.ones((4, 2), bool)}, ValueError, r"mask of shape \(4, 2\)"),
     "a mask with too many axes": (L2(), X, {"mask": np.ones((2, 4, 3, 1), bool)}, ValueError, "leading axes"),
     "a mask without axes": (L2(), X, {"mask": np.asarray(True)}, ValueError, "leading axes"),

@@ -77,6 +77,14 @@ def test_a_sum_is_the_sum_of_its_weighted_terms():
     np.testing.assert_allclose(dx, sum(w * d for w, _, (d, _) in parts), rtol=1e-14)
 
 
+def test_numbers_will_do_for_parameters_and_upstream():
+    spec = BatchEntropy()
+    value, (dx, _) = regcore.value_and_grad(spec, X, {"alpha": 1}, upstream=2)
+    again, (half, _) = regcore.value_and_grad(spec, X, {"alpha": np.float32(1.0)})
+    assert value == again
+    np.testing.assert_array_equal(dx, 2 * half)
+
+
 def test_learned_parameters_of_a_sum_have_names_of_their_own():
     spec = added(BatchEntropy(alpha=1.0)).named("first") + 2.0 * added(BatchEntropy(alpha=2.0)) + added(BatchEntropy())
     assert {name: float(array) for name, array in spec.init().items()} == {
