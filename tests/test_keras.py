@@ -16,9 +16,11 @@ def test_suite(backend, tmp_path):
     for module in ("keras", backend):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
+    keras = {"KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path)}
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}  # most of the time is compilation
     run = subprocess.run(
         [sys.executable, "-m", "pytest", str(SUITE), "-q", "-p", "no:cacheprovider", "-o", "addopts="],
-        env={**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, **keras, **quick},
         capture_output=True,
         text=True,
     )

@@ -32,6 +32,8 @@ def _first_sight(kind: type) -> ModuleType:
         from . import torch  # spelled out, because torch.compile traces this line and cannot trace importlib
 
         return torch
+    if "keras" in libraries:  # a variable, which derives from classes of TensorFlow and is no tensor
+        libraries = []
     for library in libraries:
         name = f"{__name__}.{library.removesuffix('lib')}"  # jaxlib's arrays are JAX's
         if library != "builtins" and importlib.util.find_spec(name):
