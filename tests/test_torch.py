@@ -206,6 +206,8 @@ def test_coefficients_change_after_compile(model, x):
     torch.testing.assert_close(reg.combine(task(compiled(x))) - bare, (full - bare) / 2)
     with pytest.raises(ValueError, match=r"no term 'L3'; it has \['L2'\]"):
         reg.sites["1"].set_coefficient("L3", 1.0)
+    with pytest.raises(ValueError, match="must be a finite number"):
+        reg.sites["1"].set_coefficient("L2", float("nan"))
 
 
 def test_the_report_says_whether_the_gradient_came_through(model, x):

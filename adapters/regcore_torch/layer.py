@@ -1,5 +1,7 @@
 """The identity layer that records the penalty of what passes through it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -57,9 +59,11 @@ class Regularize(nn.Module):
             raise ValueError(f"{self.spec} has no term {term!r}; it has {names}")
         return self.get_buffer(f"coefficient_{term}")
 
-    def set_coefficient(self, term: str, weight: float) -> None:
-        """Change the weight of a term, also after torch.compile."""
-        self.coefficient(term).fill_(weight)
+    def set_coefficient(self, term: str, coefficient: float) -> None:
+        """Weigh a term anew, also after torch.compile. ValueError for an unknown term, inf and NaN."""
+        if not math.isfinite(coefficient):
+            raise ValueError(f"{term!r} got the coefficient {coefficient}; it must be a finite number")
+        self.coefficient(term).fill_(coefficient)
 
     def extra_repr(self) -> str:
         return str(self.spec)
