@@ -159,6 +159,15 @@ def test_a_library_that_returns_something_else_is_caught(bug, change):
     assert [v.status for v in run(broken, [case])] == ["fail"], bug
 
 
+def test_a_gradient_that_is_missing_is_caught():
+    def forgetful(*arguments):
+        return {name: array for name, array in NUMPY(*arguments).items() if name != "alpha"}
+
+    (verdict,) = run(forgetful, [next(iter(all_cases([BatchEntropy], ["dense"])))])
+    assert verdict.status == "fail"
+    assert verdict.detail == "results are ['value', 'x']; expected ['alpha', 'value', 'x']"
+
+
 def test_a_library_that_differentiates_by_itself_is_caught_at_zero():
     jax = pytest.importorskip("jax", reason="jax is not installed")
 

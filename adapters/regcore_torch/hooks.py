@@ -139,14 +139,12 @@ def _refuse_lost(taken: Mapping[str, list[tuple[Tensor, ...]]]) -> None:
 
 
 class _Hook:
-    """Records the output of one module while the whole model trains."""
+    """Records the output of one module while the whole model trains; returning anything would replace that output."""
 
     def __init__(self, path: str, site: Regularize, root: nn.Module) -> None:
         self.path, self.site, self.root = path, site, root
 
-    def __call__(
-        self, module: nn.Module, args: Any, output: Any
-    ) -> None:  # a hook that returns would replace the output
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         if self.root.training and torch.is_grad_enabled():
             self.site.record(self._tensor(output))
 

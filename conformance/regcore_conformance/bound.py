@@ -32,7 +32,7 @@ class Reference:
 
     def value_ratio(self, value: Any) -> float:
         """The error of a value in units of the bound; at most 1 is inside."""
-        return self._ratio("value", np.asarray(value), eta=0.0)
+        return self.worst_ratio({"value": value})
 
     def grad_ratio(self, dx: Any, dparams: Mapping[str, Any] | None = None) -> float:
         """The largest error of a gradient in units of the bound; at most 1 is inside."""

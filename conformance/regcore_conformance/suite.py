@@ -65,6 +65,9 @@ def judge(outcomes: Iterable[Outcome], truths: dict[str, Reference]) -> list[Ver
 def _verdict(backend: str, cell: Cell, truth: Reference) -> Verdict:
     if cell.status != "ran":
         return Verdict(backend, *cell[:5])
+    if cell.results.keys() != truth.results.keys():
+        detail = f"results are {sorted(cell.results)}; expected {sorted(truth.results)}"
+        return Verdict(backend, *cell[:3], "fail", detail, float("inf"), cell.results)
     ratio = dataclasses.replace(truth, exact=cell.grade == "exact").worst_ratio(cell.results)
     status, detail = ("pass", "") if ratio <= 1 else ("fail", f"error is {ratio:.3g} times the bound")
     return Verdict(backend, cell.mode, cell.grade, cell.case, status, detail, ratio, cell.results)
