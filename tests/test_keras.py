@@ -1,4 +1,4 @@
-"""The Keras adapter on each backend that is installed: keras_suite.py in a process of its own, as Keras needs it."""
+"""The Keras adapter on each backend that is installed: keras_suite*.py in a process of its own, as Keras needs it."""
 
 import importlib.util
 import os
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-SUITE = pathlib.Path(__file__).with_name("keras_suite.py")
+SUITES = sorted(map(str, pathlib.Path(__file__).parent.glob("keras_suite*.py")))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
@@ -19,7 +19,7 @@ def test_suite(backend, tmp_path):
     keras = {"KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path)}
     quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}  # most of the time is compilation
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", str(SUITE), "-q", "-p", "no:cacheprovider", "-o", "addopts="],
+        [sys.executable, "-m", "pytest", *SUITES, "-q", "-p", "no:cacheprovider", "-o", "addopts="],
         env={**os.environ, **keras, **quick},
         capture_output=True,
         text=True,

@@ -4,5 +4,6 @@ from .layer import Regularize as Regularize
 from .model import RegularizedFunctional as RegularizedFunctional
 from .model import RegularizedModel as RegularizedModel
 from .model import report as report
+from .parametrize import Parametrized as Parametrized
 from .regularizers import ActivityRegularizer as ActivityRegularizer
 from .regularizers import WeightRegularizer as WeightRegularizer

@@ -2,5 +2,6 @@
 
 from .hooks import Regularizer, Report, regularize
 from .layer import Regularize
+from .parametrize import Parametrized, parametrize, unparametrize
 
-__all__ = ["Regularize", "Regularizer", "Report", "regularize"]
+__all__ = ["Parametrized", "Regularize", "Regularizer", "Report", "parametrize", "regularize", "unparametrize"]
