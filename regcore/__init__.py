@@ -1,5 +1,13 @@
 """Regularizers written once, exact everywhere."""
 
+from . import parametrizations as parametrizations
+from . import schedules as schedules
+from .coefficients import Schedules as Schedules
+from .complexity import LearningCoefficient as LearningCoefficient
+from .complexity import default_nbeta as default_nbeta
+from .complexity import local_learning_coefficient as local_learning_coefficient
+from .complexity import mean_square as mean_square
+from .complexity import weight_sd as weight_sd
 from .composition import Added as Added
 from .composition import Coupled as Coupled
 from .composition import Exact as Exact
@@ -14,13 +22,31 @@ from .config import to_config as to_config
 from .functional import combine as combine
 from .functional import value as value
 from .functional import value_and_grad as value_and_grad
+from .penalties.anytime import *
+from .penalties.change import *
+from .penalties.coding import *
+from .penalties.covariance import *
+from .penalties.dictionary import *
+from .penalties.distribution import *
 from .penalties.entropy import *
 from .penalties.geometry import *
 from .penalties.magnitude import *
+from .penalties.orthonormality import *
+from .penalties.rates import *
+from .penalties.routing import *
+from .penalties.selfmodel import *
+from .penalties.sparsity import *
+from .penalties.spectral import *
+from .penalties.supervised import *
+from .penalties.surrogates import *
 from .penalties.temporal import *
+from .penalties.views import *
 from .penalty import Example as Example
 from .penalty import Penalty as Penalty
 from .penalty import Term as Term
+from .presets import get as get
+from .regressor import DecisionList as DecisionList
+from .regressor import QuasiArithmeticMean as QuasiArithmeticMean
 from .sites import match as match
 from .sites import select as select
 

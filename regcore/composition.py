@@ -13,6 +13,9 @@ from .penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape, Te
 class Composite(Penalty):
     """A spec made of other specs: it says what its terms are, and the rest follows."""
 
+    def __post_init__(self) -> None:
+        """Nothing here: composites are built in traced code too, and `from_config` checks their fields."""
+
     @classmethod
     def examples(cls) -> Iterator[Example]:
         return iter(())  # the suite composes examples of the penalties themselves
@@ -20,9 +23,15 @@ class Composite(Penalty):
     def init(self) -> dict[str, np.ndarray]:
         return {name: array for term in self.terms() for name, array in term.init().items()}
 
-    def check(self, shape: Shape) -> None:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {term.prefix + name: shape for term in self.terms() for name, shape in term.penalty.shapes().items()}
+
+    def inputs(self) -> dict[str, str]:
+        return {name: kind for term in self.terms() for name, kind in term.penalty.inputs().items()}
+
+    def check(self, shape: Shape, **inputs: Shape) -> None:
         for term in self.terms():
-            term.penalty.check(shape)
+            term.penalty.check(shape, **{name: inputs[name] for name in term.penalty.inputs()})
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         values = [
@@ -32,11 +41,15 @@ class Composite(Penalty):
         return _total(values)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        dxs, dparams = [], {}
+        dxs: list[Array] = []
+        dparams: dict[str, Array] = {}
         for term in self._of_one_kind():
             dx, own = term.penalty.grad(xp, x, term.select(params), mask=mask, across=across)
             dxs.append(term.weight * dx)
-            dparams.update({term.prefix + name: term.weight * d for name, d in own.items()})
+            for name, d in own.items():
+                shared = name in term.penalty.inputs()  # by an input that several terms may have
+                name = name if shared else term.prefix + name
+                dparams[name] = dparams[name] + term.weight * d if name in dparams else term.weight * d
         return _total(dxs), dparams
 
     def _of_one_kind(self) -> tuple[Term, ...]:
@@ -89,7 +102,7 @@ class Sum(Composite):
             raise ValueError("Sum got no penalties; it needs at least one part")
         flat = (inner for part in self.parts for inner in (part.parts if isinstance(part, Sum) else (part,)))
         object.__setattr__(self, "parts", tuple(flat))
-        if len(self.init()) < sum(len(term.init()) for term in self.terms()):
+        if len(self.shapes()) < sum(len(term.penalty.shapes()) for term in self.terms()):
             raise ValueError(f"two parameters of {self} would share a name: rename a part with .named(...)")
 
     def terms(self) -> tuple[Term, ...]:

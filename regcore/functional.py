@@ -21,20 +21,23 @@ def _as_written(function: F) -> F:
 
 
 @_as_written
-def value(spec: "Penalty", x: "Array", params: "Params | None" = None, *, mask: "Array" = None) -> "Array":
+def value(
+    spec: "Penalty", x: "Array", params: "Params | None" = None, *, mask: "Array" = None, **inputs: "Array"
+) -> "Array":
     """The penalty of `x`: a 0-d array of its library, float64 for float64 input and float32 otherwise.
 
-    On arrays of PyTorch, JAX and TensorFlow it is differentiable in `x` and `params`, and its derivative is the
-    penalty's closed form. `mask` is a boolean array over the leading axes of `x`: True counts.
+    On arrays of PyTorch, JAX and TensorFlow it is differentiable in `x`, `params` and `inputs`, and its derivative is
+    the penalty's closed form. `mask` is a boolean array over the leading axes of `x`: True counts. `inputs` are arrays
+    that the penalty needs beside `x`, such as labels; see `spec.inputs()`.
 
     Raises TypeError for what is no real floating-point array, and ValueError for an empty array, a shape on which the
-    penalty is not defined, a mask that does not fit, and parameters that are missing, unknown or of another shape.
-    NaN in gives NaN out.
+    penalty is not defined, a mask that does not fit, and parameters and inputs that are missing, unknown or of another
+    shape. NaN in gives NaN out.
 
     >>> float(value(TAR(), np.asarray([[[1.0], [2.0], [4.0]]])))
     2.5
     """
-    backend, params, mask = _enter(spec, x, params, mask)
+    backend, params, mask = _enter(spec, x, {**(params or {}), **inputs}, mask)
     return backend.value(spec, x, params, mask)
 
 
@@ -46,16 +49,18 @@ def value_and_grad(
     *,
     mask: "Array" = None,
     upstream: float = 1.0,
+    **inputs: "Array",
 ) -> tuple["Array", "Gradient"]:
     """The penalty and `upstream` times its closed-form gradient, as (value, (d/dx, {name: d/dparameter})).
 
-    Works on every library, NumPy included. Gradients have the dtype of what they are taken by.
+    Works on every library, NumPy included. Gradients have the dtype of what they are taken by; beside those by learned
+    parameters there are those by floating `inputs`.
 
     >>> value, (dx, _) = value_and_grad(L2(), np.asarray([1.0, 3.0]))
     >>> dx
     array([1., 3.])
     """
-    backend, params, mask = _enter(spec, x, params, mask)
+    backend, params, mask = _enter(spec, x, {**(params or {}), **inputs}, mask)
     return backend.value(spec, x, params, mask), backend.grad(spec, x, params, mask, float(upstream))
 
 
@@ -76,9 +81,7 @@ def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "A
     return total if added is None else total + added
 
 
-def _enter(
-    spec: "Penalty", x: "Array", params: "Params | None", mask: "Array"
-) -> tuple[Any, dict[str, "Array"], "Array"]:
+def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tuple[Any, dict[str, "Array"], "Array"]:
     """Check everything that can be checked without looking at values; give constants the library of `x`."""
     backend = backends.of(x)
     xp = backend.namespace(x)
@@ -86,9 +89,14 @@ def _enter(
     shape = backend.shape(x)
     if 0 in shape:
         raise ValueError(f"{spec} got an empty array of shape {shape}; a penalty of nothing is not defined")
-    spec.check(shape)
-    params = {name: _native(backend, param, x) for name, param in (params or {}).items()}
-    _check_params(spec, {name: backend.shape(param) for name, param in params.items()})
+    params = {name: _native(backend, param, x) for name, param in params.items()}
+    shapes = {name: backend.shape(param) for name, param in params.items()}
+    _check_names(spec, params)
+    _check_params(spec, shapes)
+    for name, kind in spec.inputs().items():
+        if not xp.isdtype(params[name].dtype, kind):
+            raise TypeError(f"{spec} got {name} of dtype {params[name].dtype}; expected {kind}: convert it first")
+    spec.check(shape, **{name: shapes[name] for name in spec.inputs()})
     if mask is not None:
         mask = _native(backend, mask, x)
         _check_mask(spec, shape, backend.shape(mask), xp.isdtype(mask.dtype, "bool"))
@@ -99,19 +107,27 @@ def _native(backend: Any, constant: Any, x: "Array") -> "Array":
     return backend.asarray(constant, x) if isinstance(constant, (numbers.Real, np.ndarray, list)) else constant
 
 
-def _check_params(spec: "Penalty", shapes: Mapping[str, "Shape"]) -> None:
-    expected = {name: initial.shape for name, initial in spec.init().items()}
-    if missing := sorted(expected.keys() - shapes.keys()):
+def _check_names(spec: "Penalty", params: "Params") -> None:
+    learned, inputs = spec.shapes(), spec.inputs()
+    if missing := sorted(learned.keys() - params.keys()):
         raise ValueError(
             f"{spec} has learned parameters and got none named {missing}: "
             "pass params=, which starts as spec.init() and is trained with the model"
         )
-    if unknown := sorted(shapes.keys() - expected.keys()):
-        raise ValueError(f"{spec} got unknown parameters {unknown}; it has {sorted(expected)}")
-    for name, shape in shapes.items():
-        if shape != expected[name]:
+    if missing := sorted(inputs.keys() - params.keys()):
+        raise ValueError(
+            f"{spec} needs {missing} beside x: pass them by keyword, as in spec(x, {missing[0]}=...); at a hooked site "
+            "no one can, so put a Regularize layer where they are"
+        )
+    if unknown := sorted(params.keys() - learned.keys() - inputs.keys()):
+        raise ValueError(f"{spec} got unknown parameters {unknown}; it has {sorted([*learned, *inputs])}")
+
+
+def _check_params(spec: "Penalty", shapes: Mapping[str, "Shape"]) -> None:
+    for name, expected in spec.shapes().items():
+        if shapes[name] != expected:
             raise ValueError(
-                f"{spec}: parameter {name!r} has shape {shape}; expected {expected[name]}, as spec.init() gives"
+                f"{spec}: parameter {name!r} has shape {shapes[name]}; expected {expected}, as spec.init() gives"
             )
 
 

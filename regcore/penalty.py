@@ -4,14 +4,15 @@ import abc
 import dataclasses
 import numbers
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import functional
+from . import fields, functional
 
 Array = Any  # an array of the library behind `xp`
-Params = Mapping[str, Array]  # learned parameters by name
+Params = Mapping[str, Array]  # learned parameters, and inputs beside `x`, by name
 Shape = tuple[int | None, ...]  # None is a size that is not known yet
 Gradient = tuple[Array, dict[str, Array]]  # (d value / d x, {name: d value / d parameter})
 
@@ -19,8 +20,8 @@ Gradient = tuple[Array, dict[str, Array]]  # (d value / d x, {name: d value / d 
 class Alone:
     """Statistics of a single replica: the sum over replicas is its own.
 
-    A data-parallel trainer passes its own object with the same two members. The value is then that of the whole batch
-    on every replica, and gradients are scaled by `size`, so that averaging them over replicas gives the exact one.
+    A data-parallel trainer passes its own object with the same members. The value is then that of the whole batch on
+    every replica, and gradients are scaled by `size`, so that averaging them over replicas gives the exact one.
     """
 
     size = 1
@@ -29,13 +30,22 @@ class Alone:
     def sum(array: Array) -> Array:
         return array
 
+    @staticmethod
+    def max(array: Array) -> Array:
+        return array
+
 
 class Example(NamedTuple):
-    """A spec and a shape on which the conformance suite exercises it, with a mask over the leading `mask_ndim` axes."""
+    """A spec and a shape on which the conformance suite exercises it, with a mask over the leading `mask_ndim` axes.
+
+    For each of `spec.inputs()` there is a shape to fill, or a NumPy array to take as it is; there may be one for a
+    learned parameter as well, in the place of `spec.init()`.
+    """
 
     spec: "Penalty"
     shape: tuple[int, ...]
     mask_ndim: int = 0
+    inputs: Mapping[str, tuple[int, ...] | np.ndarray] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +57,8 @@ class Penalty(abc.ABC):
     in.
 
     >>> penalty = L2()
-    >>> penalty == L2(), 2.0 * penalty
-    (True, Scaled(weight=2.0, penalty=L2()))
+    >>> print(penalty == L2(), 2.0 * penalty)
+    True Scaled(weight=2.0, penalty=L2())
     >>> float(penalty(np.asarray([1.0, 3.0])))
     5.0
     """
@@ -58,12 +68,28 @@ class Penalty(abc.ABC):
     maskable: ClassVar[bool] = False  # takes a mask over the leading axes of `x`
     autograph_info__: ClassVar[dict[str, Any]] = {}  # for TensorFlow's AutoGraph: nothing in a spec wants rewriting
 
+    def __post_init__(self) -> None:
+        """Raise for fields that make no sense; a class that overrides this calls it first."""
+        fields.validate(self)
+
     def init(self) -> dict[str, np.ndarray]:
         """Initial learned parameters, in float32: the same numbers in every framework."""
         return {}
 
-    def check(self, shape: Shape) -> None:  # noqa: B027 - most penalties take any shape
-        """Raise ValueError for a shape on which the penalty is not defined."""
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the learned parameters. Override it where `init` takes time: every call asks."""
+        return {name: initial.shape for name, initial in self.init().items()}
+
+    def inputs(self) -> dict[str, str]:
+        """Arrays that the penalty needs beside `x`: {name: "real floating", "integral" or "bool"}.
+
+        They arrive in `params`, under names that no learned parameter has. `grad` has a derivative by each that is
+        floating, and by no other.
+        """
+        return {}
+
+    def check(self, shape: Shape, **inputs: Shape) -> None:  # noqa: B027 - most penalties take any shape
+        """Raise ValueError for shapes, of `x` and of the inputs beside it, on which the penalty is not defined."""
 
     @abc.abstractmethod
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
@@ -72,6 +98,13 @@ class Penalty(abc.ABC):
     @abc.abstractmethod
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         """The derivative of `value`, in closed form: (d value / d x, {name: d value / d parameter})."""
+
+    def value_holding(self, xp: Any, x: Array, params: Params, held: Params, *, mask: Array = None) -> Array:
+        """`value`, where what `grad` regards as constant comes from `held`, copies of `x` under "x" and of the inputs.
+
+        A penalty that detaches a part of itself overrides this, so that its gradient can be checked.
+        """
+        return self.value(xp, x, params, mask=mask)
 
     @classmethod
     @abc.abstractmethod
@@ -91,8 +124,13 @@ class Penalty(abc.ABC):
         """This penalty under another name in reports and among parameters."""
         return composition.Named(name=name, penalty=self)
 
-    def __call__(self, x: Array, params: Params | None = None, *, mask: Array = None) -> Array:
-        return functional.value(self, x, params, mask=mask)
+    def __call__(self, x: Array, params: Params | None = None, *, mask: Array = None, **inputs: Array) -> Array:
+        return functional.value(self, x, params, mask=mask, **inputs)
+
+    def __str__(self) -> str:
+        values = ((field, getattr(self, field.name)) for field in dataclasses.fields(self))
+        changed = (f"{field.name}={_shown(value)}" for field, value in values if value != field.default)
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def __mul__(self, weight: float) -> "composition.Scaled":
         if not isinstance(weight, numbers.Real):
@@ -128,8 +166,15 @@ class Term:
         return {self.prefix + name: array for name, array in self.penalty.init().items()}
 
     def select(self, params: Params) -> dict[str, Array]:
-        """This term's own among the parameters of the whole spec."""
-        return {name: params[self.prefix + name] for name in self.penalty.init()}
+        """This term's own among the parameters of the whole spec, and the inputs that it shares with other terms."""
+        inputs = {name: params[name] for name in self.penalty.inputs() if name in params}
+        return {**inputs, **{name: params[self.prefix + name] for name in self.penalty.shapes()}}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return str(value) if isinstance(value, Penalty) else repr(value)
 
 
 from . import composition  # noqa: E402 - which is made of penalties, as `*` and `+` above make compositions

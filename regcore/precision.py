@@ -48,7 +48,11 @@ def _compute_dtype(xp: Any, spec: "Penalty", x: "Array") -> Any:
 
 
 def _cast_all(xp: Any, params: "Params", dtype: Any) -> dict[str, "Array"]:
-    return {name: _cast(xp, param, dtype) for name, param in params.items()}
+    """All that are floating; labels stay what they are."""
+    return {
+        name: _cast(xp, param, dtype) if xp.isdtype(param.dtype, "real floating") else param
+        for name, param in params.items()
+    }
 
 
 def _cast(xp: Any, array: "Array", dtype: Any) -> "Array":

@@ -32,7 +32,7 @@ def select(rules: Mapping[str, Rule], paths: Iterable[str]) -> dict[str, list[Ru
         if not any(_pattern(glob).fullmatch(path) for path in paths):
             near = difflib.get_close_matches(glob, paths, n=5, cutoff=0.3) or paths[:5]
             raise ValueError(
-                f"{glob!r} matches none of the {len(paths)} sites, so its penalty would be lost; "
+                f"{glob!r} matches none of the {len(paths)} sites, so its rule would be lost; "
                 f"* is one component of a path and ** any number. Sites like it: {near}"
             )
     return {path: specs for path in paths if (specs := match(rules, path))}

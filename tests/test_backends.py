@@ -183,10 +183,16 @@ class TestJax:
     @for_every_spec
     def test_vmap_and_jvp(self, spec):
         x, params = self.inputs(spec)
-        gradient = self.jax.vmap(self.jax.grad(self.function(spec)), in_axes=(0, None))
+
+        @self.jax.jit  # operation by operation each would be compiled by itself
+        def both(x, params, direction):
+            gradient = self.jax.vmap(self.jax.grad(self.function(spec)), in_axes=(0, None))
+            _, tangent = self.jax.jvp(lambda x: self.function(spec)(x, params), (x,), (direction,))
+            return gradient(self.jax.numpy.stack([2 * x, x]), params)[1], tangent
+
+        gradient, tangent = both(x, params, DIRECTION.astype(np.float32))
         expected = closed_form(spec, X.astype(np.float32))[0]
-        close(gradient(self.jax.numpy.stack([2 * x, x]), params)[1], expected, np.float32)
-        _, tangent = self.jax.jvp(lambda x: self.function(spec)(x, params), (x,), (DIRECTION.astype(np.float32),))
+        close(gradient, expected, np.float32)
         assert tangent == pytest.approx((expected * DIRECTION).sum(), rel=1e-5)
 
     @for_every_spec

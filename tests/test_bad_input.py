@@ -126,7 +126,7 @@ def test_sizes_not_known_beforehand_are_nan_where_nothing_is_defined(size):
     [
         (lambda: BatchEntropy(correction=2), "correction=2"),
         (lambda: BatchEntropy(alpha_min=-1.0), "alpha_min=-1.0"),
-        (lambda: Orthogonality(power=3), "power=3"),
+        (lambda: Orthogonality(power=0.5), "power=0.5"),
         (lambda: float("nan") * L2(), "finite number"),
         (lambda: L2().named("not a name"), "identifier"),
         (lambda: (L1() + L2()).named("both"), "several penalties at once"),

@@ -1,16 +1,17 @@
 """Values known beforehand, formulas in plain loops, and invariances."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import regcore
-from regcore import AR, L1, L2, TAR, BatchEntropy, Orthogonality, value, value_and_grad
-from regcore.config import catalogue
+from regcore import AR, L1, L2, TAR, BatchEntropy, MaxCosine, MeanCosine, Orthogonality, value, value_and_grad
+from regcore.config import own
 
 matrices = arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(2, 4)), elements=st.integers(-8, 8).map(float))
 sequences = arrays(np.float64, st.tuples(*[st.integers(2, 4)] * 3), elements=st.integers(-8, 8).map(float))
@@ -30,14 +31,21 @@ def plain_entropy(x, correction):
     return math.fsum(entropies) / len(entropies)
 
 
-def plain_orthogonality(x, power):
-    cosines = []
+def plain_cosines(x):
+    """Of every ordered pair of different rows, by row; 0 for a zero row."""
+    table = []
     for i, a in enumerate(x.tolist()):
+        table.append([])
         for j, b in enumerate(x.tolist()):
             if i != j:
                 product, lengths = math.fsum(p * q for p, q in zip(a, b, strict=True)), math.hypot(*a) * math.hypot(*b)
-                cosines.append(abs(product / lengths) ** power if lengths else 0.0)
-    return math.fsum(cosines) / len(cosines)
+                table[-1].append(product / lengths if lengths else 0.0)
+    return table
+
+
+def mean(numbers):
+    numbers = list(numbers)
+    return math.fsum(numbers) / len(numbers)
 
 
 @given(sequences)
@@ -52,9 +60,77 @@ def test_batch_entropy_against_plain_loops(x, correction):
     assert value(spec, x, spec.init()) == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
-@given(matrices, st.sampled_from([1, 2]))
-def test_orthogonality_against_plain_loops(x, power):
-    assert value(Orthogonality(power=power), x) == pytest.approx(plain_orthogonality(x, power), rel=1e-13, abs=1e-15)
+@given(sequences, st.integers(1, 3))
+def test_higher_differences_against_plain_loops(x, order):
+    rows = [[[x[b, t, h] for t in range(x.shape[1])] for h in range(x.shape[2])] for b in range(x.shape[0])]
+    flat = [row for sample in rows for row in sample]
+    for _ in range(order):
+        flat = [[later - earlier for earlier, later in itertools.pairwise(row)] for row in flat]
+    steps = [step * step for row in flat for step in row]
+    assert value(TAR(order=order), x) == pytest.approx(mean(steps) if steps else 0.0, rel=1e-14)
+
+
+@given(matrices, st.sampled_from([1, 2, 2.5, 4]), st.sampled_from([0.0, 0.25]), st.booleans())
+def test_orthogonality_against_plain_loops(x, power, threshold, signed):
+    sizes = [c if signed else abs(c) for row in plain_cosines(x) for c in row]
+    expected = mean(max(0.0, size - threshold) ** power for size in sizes)
+    spec = Orthogonality(power=power, threshold=threshold, signed=signed)
+    assert value(spec, x) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+@given(matrices, st.booleans())
+def test_the_largest_cosines_against_plain_loops(x, signed):
+    expected = mean(max(max(c, 0.0) ** 2 if signed else c * c for c in row) for row in plain_cosines(x))
+    assert value(MaxCosine(signed=signed), x) == pytest.approx(expected, rel=1e-13, abs=1e-15)
+
+
+@given(matrices)
+def test_the_mean_cosine_against_plain_loops(x):
+    assert value(MeanCosine(), x) == pytest.approx(mean(c for row in plain_cosines(x) for c in row), abs=1e-14)
+
+
+@given(arrays(np.float64, (4, 3), elements=st.integers(-8, 8).map(float)), arrays(np.bool_, (5, 4)))
+def test_coactive_pairs_against_plain_loops(x, active):
+    cosines, total, weights = plain_cosines(x), 0.0, 0
+    for i in range(4):
+        for j in range(4):
+            if i != j:
+                together = sum(1 for sample in active if sample[i] and sample[j])
+                total += together * cosines[i][j if j < i else j - 1] ** 2
+                weights += together
+    expected = total / weights if weights else 0.0
+    assert value(Orthogonality(coactive=True), x, active=active) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize(("m", "d"), [(5, 2), (6, 3), (3, 4)])
+def test_no_dictionary_is_below_the_welch_bound_and_a_tight_frame_is_on_it(m, d):
+    x = np.random.default_rng(m).normal(size=(m, d))
+    for spec in (Orthogonality(welch=True), Orthogonality(power=4, welch=True), MaxCosine(welch=True)):
+        assert value(spec, x) > 0
+    if d == 2:
+        angles = np.pi * np.arange(m) / m  # m lines at equal angles are a tight frame of the plane
+        lines = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        assert value(Orthogonality(welch=True), lines) == pytest.approx(0.0, abs=1e-15)
+        assert value(Orthogonality(power=4, welch=True), lines) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_encoder_and_decoder_of_three_one_hot_codes():
+    """Rows (-1, 1) and (1, -1) are opposite, which counts as parallel, and as the contrary if signed."""
+    encoder = np.asarray([[-1.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
+    assert value(Orthogonality(power=1), encoder) == pytest.approx(1 / 3)
+    assert value(MeanCosine(), encoder) == pytest.approx(-1 / 3)
+    decoder = np.asarray([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    assert value(Orthogonality(power=1), decoder) == pytest.approx(0.4714, abs=5e-5)
+    assert value(Orthogonality(power=2), decoder) == pytest.approx(1 / 3)
+    assert value(MaxCosine(), decoder) == pytest.approx(0.5)
+
+
+def test_vectors_that_tie_for_the_nearest_share_the_gradient():
+    """Rows 1 and 2 mirror each other in row 0, so what they push it by cancels."""
+    _, (dx, _) = value_and_grad(MaxCosine(), np.asarray([[1.0, 0.0], [1.0, 1.0], [1.0, -1.0]]))
+    np.testing.assert_allclose(dx[0], 0, atol=1e-15)
+    np.testing.assert_allclose(dx[1], dx[2] * [1.0, -1.0], atol=1e-15)
+    assert dx[1].any()
 
 
 @pytest.mark.parametrize(("correction", "entropy"), [(1, 0.6809), (0, 0.6144)])
@@ -145,15 +221,20 @@ def test_an_identity_is_orthogonal_and_twins_are_not():
     assert value(Orthogonality(power=1), np.asarray([[1.0, 2.0], [-2.0, -4.0]])) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("kind", catalogue().values(), ids=lambda kind: kind.__name__)
+OF_SAMPLES = [kind for kind in own().values() if {"batch_axis", "feature_axis"} & set(kind.__dataclass_fields__)]
+
+
+@pytest.mark.parametrize("kind", OF_SAMPLES, ids=lambda kind: kind.__name__)
 def test_additive_penalties_add_up_over_equal_shards(kind):
+    """And others do not. Penalties on weights are left out: shards of a weight are other weights."""
     rng = np.random.default_rng(0)
-    for example in (e for e in kind.examples() if e.spec == kind() and not e.mask_ndim):
-        x = rng.normal(size=(2 * example.shape[0], *example.shape[1:]))
-        if kind is not Orthogonality:  # which compares the rows of a weight; shards of it are other weights
-            shards = [value(example.spec, shard, example.spec.init()) for shard in np.split(x, 2)]
-            whole = value(example.spec, x, example.spec.init())
-            assert (whole == pytest.approx(sum(shards) / 2, rel=1e-12)) == kind.additive
+    spec, shape, _, inputs = next(kind.examples())
+    x = rng.normal(size=(2 * shape[0], *shape[1:])) - 1.0
+    inputs = {name: rng.normal(size=given) if isinstance(given, tuple) else given for name, given in inputs.items()}
+    shards = [value(spec, shard, spec.init(), **inputs) for shard in np.split(x, 2)]
+    twice = {name: np.concatenate([a, a]) if len(a) == shape[0] else a for name, a in inputs.items()}
+    whole = value(spec, x, spec.init(), **twice)
+    assert (whole == pytest.approx(sum(shards) / 2, rel=1e-12)) == kind.additive
 
 
 def test_statistics_over_replicas_are_those_of_the_whole_batch():
@@ -178,7 +259,3 @@ def test_statistics_over_replicas_are_those_of_the_whole_batch():
     np.testing.assert_allclose(values, [whole, whole], rtol=1e-6)
     np.testing.assert_allclose(dx.reshape(6, 3) / 2, whole_dx, rtol=1e-5, atol=1e-8)  # a mean over two replicas
     np.testing.assert_allclose(dalpha.mean(), whole_dparams["alpha"], rtol=1e-6)
-
-
-settings.register_profile("here", deadline=None)
-settings.load_profile("here")

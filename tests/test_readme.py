@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from regcore.config import catalogue
+from regcore.cli import markdown
+from regcore.config import own
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -15,16 +16,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 NEEDS = {"torch": ["torch"], "flax": ["flax", "jax"], "keras": ["keras", "tensorflow"]}
 
 
-def row(kind):
-    spec = kind()
-    formula = re.match(r"`(.+?)`", kind.__doc__).group(0)
-    mask, joins = "yes" if kind.maskable else "", "multiplied" if kind.coupled else "added"
-    return re.sub(" +", " ", f"| `{kind.__name__}` | {formula} | {', '.join(spec.init())} | {mask} | {joins} |")
-
-
 def test_the_table_is_that_of_the_classes():
-    rows = [row(kind) for _, kind in sorted(catalogue().items())]
-    assert [line for line in README.splitlines() if line.startswith("| `")] == rows
+    """`regcore list --markdown` prints it."""
+    rows = [f"| {' | '.join(cells)} |" for cells in markdown(own())]
+    assert [line for line in README.splitlines() if line.startswith("| ")] == rows
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=["numpy", "torch", "flax", "keras"])
@@ -34,7 +29,10 @@ def test_examples_run_in_five_lines(block):
             for module in modules:
                 pytest.importorskip(module, reason=f"{module} is not installed")
     assert len(block.splitlines()) == 5
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    if "keras" not in block:
+        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+        return
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)  # Keras warns of a lost loss
     assert done.returncode == 0, done.stderr
 
 

@@ -26,8 +26,8 @@ class Regularize(nn.Module):
     """Identity; where the collection `penalties` is mutable it sows each term of `spec` for what passes.
 
     Training passes `mutable=["penalties"]` to `apply`, evaluation does not. Learned parameters are parameters of the
-    module, in the collection `params`. Inside `nn.scan` and `nn.vmap`, give the collection to `variable_axes`, without
-    which they drop it.
+    module, in the collection `params`. What the penalty needs beside `x`, such as labels, is passed by keyword. Inside
+    `nn.scan` and `nn.vmap`, give the collection to `variable_axes`, without which they drop it.
 
         x = Regularize(0.1 * regcore.L1())(nn.Dense(8)(x))
     """
@@ -35,11 +35,12 @@ class Regularize(nn.Module):
     spec: regcore.Penalty
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, **inputs: jax.Array) -> jax.Array:
         params = {
             name: self.param(name, lambda _, initial=initial: jnp.asarray(initial))
             for name, initial in self.spec.init().items()
         }
+        params.update(inputs)
         if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
             for term in self.spec.terms():
                 value = regcore.value(term.spec, x, term.select(params), mask=mask)

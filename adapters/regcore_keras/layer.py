@@ -21,7 +21,8 @@ class Regularize(keras.layers.Layer):
 
     Each term of `spec` becomes a loss of the layer, times its coefficient; terms that multiply the task loss need a
     `RegularizedModel`. The mask that comes with the input goes to the penalty. The input is neither cast nor changed.
-    `train_only=False` counts the penalty in evaluation as well. A layer called twice in a step has the losses of both.
+    `train_only=False` counts the penalty in evaluation as well. What it needs beside `x`, such as labels, is passed by
+    keyword. A layer called twice in a step has the losses of both.
 
     Its weights are saved with the model: the learned parameters of the penalty, which train; and for each term, not
     trained, a coefficient, which starts as the weight in the spec, and the value of the latest call, which starts as
@@ -48,11 +49,11 @@ class Regularize(keras.layers.Layer):
         self._coupled: list[bool] = []  # of each loss that Keras holds, whether it multiplies the task loss
         self._scope: weakref.ref[keras.StatelessScope] | None = None  # in which Keras recorded them
 
-    def call(self, x: Tensor, mask: Tensor = None, training: bool | None = None) -> Tensor:
+    def call(self, x: Tensor, mask: Tensor = None, training: bool | None = None, **inputs: Tensor) -> Tensor:
         if training or not self.train_only:
+            params = {**{name: param.value for name, param in self._params.items()}, **inputs}
             for term in self.spec.terms():
-                params = {name: param.value for name, param in term.select(self._params).items()}
-                value = regcore.value(term.spec, x, params, mask=mask)
+                value = regcore.value(term.spec, x, term.select(params), mask=mask)
                 self._last[term.name].assign(keras.ops.stop_gradient(value))
                 coefficient = keras.ops.cast(self._coefficients[term.name].value, value.dtype)
                 loss = keras.ops.cast(coefficient * value, keras.config.floatx())  # the dtype of the total
@@ -78,10 +79,14 @@ class Regularize(keras.layers.Layer):
             for name, coefficient in self._coefficients.items()
         }
 
-    def compute_output_spec(self, x: Any, mask: Any = None, training: bool | None = None) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, x: Any, mask: Any = None, training: bool | None = None, **inputs: Any
+    ) -> keras.KerasTensor:
         if not isinstance(x, keras.KerasTensor):
             raise TypeError(f"{self.name} got a {type(x).__name__}; it takes one tensor: give each a layer of its own")
-        self.spec.check(tuple(x.shape))
+        if missing := sorted(self.spec.inputs().keys() - inputs.keys()):
+            raise ValueError(f"{self.spec} needs {missing} beside x: pass them to the layer by keyword")
+        self.spec.check(tuple(x.shape), **{name: tuple(inputs[name].shape) for name in self.spec.inputs()})
         return keras.KerasTensor(x.shape, dtype=x.dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -16,7 +16,7 @@ class Regularize(nn.Module):
     Put it where the activation is, then `reg = regularize(model)` once and `loss = reg.combine(task)` in each step. It
     records in training mode with gradients enabled, and nothing in evaluation. Learned parameters are parameters of the
     layer, so the model's optimizer trains them and its state_dict saves them; the weight of each term is a buffer,
-    which `set_coefficient` changes.
+    which `set_coefficient` changes. What the penalty needs beside `x`, such as labels, is passed by keyword.
 
         model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), Regularize(0.1 * regcore.L1()))
     """
@@ -30,14 +30,14 @@ class Regularize(nn.Module):
             self.register_buffer(f"coefficient_{term.name}", torch.tensor(term.weight, dtype=torch.get_default_dtype()))
         self._pending: list[tuple[Tensor, ...]] = []
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
         if self.training and torch.is_grad_enabled():
-            self.record(x, mask)
+            self.record(x, mask, **inputs)
         return x
 
-    def record(self, x: Tensor, mask: Tensor | None = None) -> None:
+    def record(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> None:
         """Evaluate every term on `x` and keep the values for the loss."""
-        params = dict(self.params.items())
+        params = {**dict(self.params.items()), **inputs}
         values = tuple(regcore.value(term.spec, x, term.select(params), mask=mask) for term in self.terms)
         if not _recomputing():
             if len(self._pending) >= MOST_PENDING:

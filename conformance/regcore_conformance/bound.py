@@ -64,14 +64,16 @@ def reference(
     upstream: float = 1.0,
 ) -> Reference:
     """The formula in long double, and how much rounding can move it."""
-    params = dict(params or {})
+    params = {name: np.asarray(param) for name, param in (params or {}).items()}
+    differentiated = [name for name, param in params.items() if param.dtype.kind == "f"]
 
     def formula(xp: Any, convert: Any) -> list[Any]:
         arguments = (xp, convert(x), {name: convert(param) for name, param in params.items()})
         dx, dparams = spec.grad(*arguments, mask=mask)
-        return [spec.value(*arguments, mask=mask), upstream * dx, *(upstream * dparams[name] for name in params)]
+        gradients = [dx, *(dparams[name] for name in differentiated)]
+        return [spec.value(*arguments, mask=mask), *(upstream * gradient for gradient in gradients)]
 
-    return reference_of(formula, ["value", "x", *params], exact=spec.exact)
+    return reference_of(formula, ["value", "x", *differentiated], exact=spec.exact)
 
 
 def reference_of(formula: noise.Formula, names: Sequence[str], *, exact: bool) -> Reference:

@@ -20,7 +20,7 @@ class Case(NamedTuple):
     id: str
     spec: regcore.Penalty
     x: np.ndarray
-    params: dict[str, np.ndarray]
+    params: dict[str, np.ndarray]  # learned parameters, and inputs beside x
     mask: np.ndarray | None
 
 
@@ -62,5 +62,12 @@ def _case(name: str, example: regcore.Example, pattern: Callable[[np.ndarray], n
     mask = None
     if example.mask_ndim:
         mask = coin(seed, example.shape[: example.mask_ndim])
-        mask[:2, ...] = True  # enough samples for a variance
-    return Case(name, example.spec, pattern(bell(seed, example.shape)), example.spec.init(), mask)
+        mask.flat[:2] = True  # enough samples for a variance
+        mask.flat[max(2, mask.size - 1) :] = False  # and something that is hidden
+    params = {**example.spec.init(), **{key: _input(f"{name}/{key}", given) for key, given in example.inputs.items()}}
+    return Case(name, example.spec, pattern(bell(seed, example.shape)), params, mask)
+
+
+def _input(name: str, given: tuple[int, ...] | np.ndarray) -> np.ndarray:
+    """An input beside `x`: as the example gives it, or dense data of its shape."""
+    return bell(zlib.crc32(name.encode()), given).astype(np.float32) if isinstance(given, tuple) else given

@@ -1,14 +1,17 @@
 """How large rounding errors of a formula can be: the formula itself, run with a random error after every operation."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .svd import SVD, svd
+
 SIZE = 2.0**-36  # of one random relative error: far above the rounding of long double, far below the data
 SAMPLES = 48
 SEED = 20261122
-ROUNDED = {"add", "subtract", "multiply", "divide", "sqrt", "log", "log1p", "exp", "expm1", "tanh", "power", "square"}
+EXACT = {"negative", "absolute", "maximum", "minimum", "sign", "copysign"}  # every other function rounds
 
 
 class _Noisy(np.ndarray):
@@ -26,7 +29,7 @@ class _Noisy(np.ndarray):
         result = np.asarray(getattr(ufunc, method)(*plain, **kwargs))
         if summing:
             _Noisy.longest = max(_Noisy.longest, plain[0].size // max(1, result.size))
-        return _noisy(_disturbed(result, self.rng) if ufunc.__name__ in ROUNDED else result)
+        return _noisy(result if ufunc.__name__ in EXACT else _disturbed(result, self.rng))
 
 
 class _Namespace:
@@ -34,6 +37,10 @@ class _Namespace:
 
     float32 = float64 = np.longdouble
     int32 = np.int64
+
+    @property
+    def linalg(self) -> SimpleNamespace:
+        return SimpleNamespace(svd=_svd)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function = getattr(np, name)
@@ -62,6 +69,15 @@ def run(formula: Formula) -> Run:
             for square, result, exact in zip(squares, formula(_Namespace(), _noisy), clean, strict=True):
                 square += (_plain(result) - exact) ** 2
     return Run(clean, [np.sqrt(square / SAMPLES) / SIZE for square in squares], _Noisy.longest)
+
+
+def _svd(matrix: Any, *, full_matrices: bool) -> SVD:
+    """That of a matrix whose entries are off by an error of the size of the whole, which is what LAPACK promises."""
+    matrix, rng = _plain(matrix), _Noisy.rng
+    if rng is not None:
+        signs = rng.choice(np.asarray([-1, 1], dtype=np.longdouble), size=matrix.shape)
+        matrix = matrix + np.longdouble(SIZE) * signs * np.sqrt((matrix * matrix).sum())
+    return SVD(*(_noisy(array) for array in svd(matrix, np.finfo(np.longdouble).eps)))
 
 
 def _noisy(array: Any) -> Any:

@@ -1,11 +1,13 @@
 """The true value and gradient of a case: the value at 60 digits, and its finite differences.
 
 The gradient of a penalty takes no part in this. Where the one-sided differences disagree there is a kink, and any
-number between them is a subgradient: there the closed form chooses, and what it chose must lie between.
+number between them is a subgradient: there the closed form chooses, and what it chose must lie between. Where the value
+jumps, as a signed cosine does at a zero vector, there is no derivative and it must be 0.
 """
 
 import dataclasses
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import mparray
@@ -14,10 +16,13 @@ import numpy as np
 
 from .bound import Reference, reference
 from .cases import UPSTREAM, Case
+from .svd import SVD, svd
 
 DIGITS = 60
 STEP = 2.0**-80  # the error of a central difference is its square
 SMOOTH = 2.0**-60  # relative difference of the one-sided differences below which there is no kink
+UNSEEN = 2.0**-78  # a slope relative to the value below which differences see their own error
+JUMP = 2.0**40  # a slope relative to the value from which on there is no slope at all, but a jump
 
 
 class NoSubgradient(Exception):
@@ -28,13 +33,20 @@ def truth(case: Case) -> Reference:
     """The reference of a case with value and gradient replaced by those that owe nothing to its closed form."""
     with mpmath.workdps(DIGITS):
         shipped = reference(case.spec, case.x, case.params, mask=case.mask, upstream=UPSTREAM)
-        inputs = {"x": case.x, **case.params}
+        inputs = {"x": case.x, **{name: case.params[name] for name in shipped.results if name in case.params}}
         centre = _evaluate(case, inputs)
         results = {"value": _longdouble(centre)}
         for name in inputs:
             gradient = np.empty(inputs[name].shape, dtype=np.longdouble)
             for index, low, high in _differences(case, inputs, name, centre):
-                gradient[index] = _choose(case, name, index, low, high, shipped.results[name][index])
+                chosen, size = shipped.results[name][index], 1 + abs(centre)
+                steepest = max(abs(low), abs(high))
+                if steepest > JUMP * size:
+                    gradient[index] = 0
+                elif max(steepest, abs(float(chosen))) <= UNSEEN * size:
+                    gradient[index] = chosen
+                else:
+                    gradient[index] = _choose(case, name, index, low, high, chosen)
             results[name] = gradient
     return dataclasses.replace(shipped, results=results)
 
@@ -57,15 +69,36 @@ def _choose(case: Case, name: str, index: Any, low: Any, high: Any, chosen: np.l
 
 
 def _evaluate(case: Case, inputs: dict[str, Any], name: str = "", index: Any = (), change: Any = 0) -> Any:
-    arrays = {}
+    arrays = {key: mparray.asarray(labels) for key, labels in case.params.items() if key not in inputs}
     for key, array in inputs.items():
-        wide = np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(array, dtype=np.float64))
+        wide = _wide(array)
         if key == name:
             wide[index] = wide[index] + change
         arrays[key] = mparray.asarray(wide)
     x = arrays.pop("x")
+    held = {key: mparray.asarray(_wide(array)) for key, array in {"x": case.x, **case.params}.items()}
     mask = None if case.mask is None else mparray.asarray(case.mask)
-    return case.spec.value(mparray, x, arrays, mask=mask)[()]
+    return case.spec.value_holding(_Namespace(), x, arrays, held, mask=mask)[()]
+
+
+class _Namespace:
+    """mparray, and the one function of linear algebra that penalties use."""
+
+    linalg = SimpleNamespace(svd=lambda matrix, *, full_matrices: _svd(matrix))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(mparray, name)
+
+
+def _svd(matrix: Any) -> SVD:
+    plain = np.asarray(
+        [[matrix[i, j][()] for j in range(matrix.shape[1])] for i in range(matrix.shape[0])], dtype=object
+    )
+    return SVD(*(mparray.asarray(array) for array in svd(plain, mpmath.eps)))
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(array, dtype=np.float64))
 
 
 def _longdouble(number: Any) -> np.longdouble:

@@ -1,7 +1,7 @@
 """TensorFlow: the part of the array API that penalties use, over `tf.*`, and `custom_gradient` for the closed form."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -27,7 +27,7 @@ def value(spec: Any, x: Any, params: Any, mask: Any) -> tf.Tensor:
     def penalty(x: tf.Tensor, *params: tf.Tensor) -> Any:
         def backward(upstream: tf.Tensor) -> Any:
             dx, dparams = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), mask, upstream)
-            return dx, *(dparams[name] for name in names)
+            return dx, *(dparams.get(name) for name in names)  # labels have none
 
         return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask), backward
 
@@ -41,7 +41,7 @@ def grad(spec: Any, x: Any, params: Any, mask: Any, upstream: Any) -> Any:
 
 
 def _isdtype(dtype: tf.DType, kind: str) -> bool:
-    return dtype.is_bool if kind == "bool" else dtype.is_floating
+    return {"bool": dtype.is_bool, "integral": dtype.is_integer, "real floating": dtype.is_floating}[kind]
 
 
 def _reduction(reduce: Any) -> Any:
@@ -55,6 +55,17 @@ def _where(condition: tf.Tensor, x: Any, y: Any) -> tf.Tensor:
 
 def _triu(x: tf.Tensor, *, k: int = 0) -> tf.Tensor:
     return x - tf.linalg.band_part(x, -1, 0) if k == 1 else tf.linalg.band_part(x, 0, -1)
+
+
+class _SVD(NamedTuple):
+    U: tf.Tensor
+    S: tf.Tensor
+    Vh: tf.Tensor
+
+
+def _svd(x: tf.Tensor, *, full_matrices: bool = True) -> _SVD:
+    s, u, v = tf.linalg.svd(x, full_matrices=full_matrices)
+    return _SVD(u, s, tf.linalg.matrix_transpose(v))
 
 
 xp = SimpleNamespace(
@@ -78,4 +89,20 @@ xp = SimpleNamespace(
     permute_dims=tf.transpose,
     reshape=tf.reshape,
     triu=_triu,
+    exp=tf.exp,
+    log=tf.math.log,
+    asinh=tf.asinh,
+    sinh=tf.sinh,
+    squeeze=lambda x, *, axis: tf.squeeze(x, axis),
+    expm1=tf.math.expm1,
+    tanh=tf.tanh,
+    atanh=tf.atanh,
+    logical_not=tf.logical_not,
+    logical_or=tf.logical_or,
+    any=_reduction(tf.reduce_any),
+    argmax=lambda x, *, axis=None: tf.argmax(tf.reshape(x, [-1]) if axis is None else x, axis or 0),
+    cos=tf.cos,
+    cumulative_sum=lambda x, *, axis=None: tf.cumsum(x, axis or 0),
+    sort=lambda x, *, axis=-1, descending=False: tf.sort(x, axis, "DESCENDING" if descending else "ASCENDING"),
+    linalg=SimpleNamespace(svd=_svd),
 )

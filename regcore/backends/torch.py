@@ -54,7 +54,7 @@ class _Penalty(torch.autograd.Function):
     def backward(ctx: Any, upstream: Any) -> Any:
         mask, x, *params = ctx.saved_tensors
         dx, dparams = grad(ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask, upstream)
-        return None, None, None, dx, *(dparams[name] for name in ctx.names)
+        return None, None, None, dx, *(dparams.get(name) for name in ctx.names)  # labels have none
 
 
 class _PenaltyWithJvp(_Penalty):
@@ -67,7 +67,7 @@ class _PenaltyWithJvp(_Penalty):
             dx, dparams = precision.wide_grad(xp, ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask)
             products = [
                 (d * tangent.to(d.dtype)).sum()
-                for d, tangent in zip((dx, *(dparams[name] for name in ctx.names)), tangents, strict=True)
-                if tangent is not None
+                for d, tangent in zip((dx, *(dparams.get(name) for name in ctx.names)), tangents, strict=True)
+                if d is not None and tangent is not None
             ]
             return sum(products).to(torch.float64 if x.dtype == torch.float64 else torch.float32)

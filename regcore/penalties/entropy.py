@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..counting import count, expand, kept, positive_axis
-from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
+from ..counting import count
+from ..moments import BatchMoments
+from ..penalty import Alone, Array, Example, Gradient, Params
 
 __all__ = ["BatchEntropy"]
 
@@ -16,7 +17,7 @@ PI_E = math.pi * math.e
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchEntropy(Penalty):
+class BatchEntropy(BatchMoments):
     """`beta * (mean(log(pi * e * var(x) + 1) / 2) - max(alpha_min, abs(alpha)))**2`: layer batch entropy, LBE.
 
     The variance of each unit is taken over the batch, divided by n - `correction`, and the mean over the units is the
@@ -29,7 +30,8 @@ class BatchEntropy(Penalty):
     as samples. A mask covers leading batch axes. The derivative by x is
     2 beta (H - t) pi e (x - mean) / ((n - correction) units (1 + pi e var)), so units of zero variance have gradient 0;
     by alpha it is -2 beta (H - t) sign(alpha), and 0 where |alpha| <= alpha_min, the tie included. `alpha_min` is
-    rounded to float32, as alpha is. Unchanged by permutations of the batch and by adding a constant to a unit.
+    rounded to float32, as alpha is. Unchanged by: order of samples, order of units, sign of x, a constant, a constant
+    for each unit.
 
     Raises ValueError for n <= `correction`, where no variance exists; NaN if n is known only at run time.
 
@@ -43,66 +45,36 @@ class BatchEntropy(Penalty):
     0.6809
     """
 
-    additive: ClassVar[bool] = False
     coupled: ClassVar[bool] = True
-    maskable: ClassVar[bool] = True
 
     alpha: float = 0.5
     alpha_min: float = 0.2
     beta: float = 0.5
-    correction: int = 1
-    batch_axis: int | tuple[int, ...] = 0
 
     def __post_init__(self) -> None:
-        if self.correction not in (0, 1):
-            raise ValueError(
-                f"correction={self.correction}; it is 1 for the unbiased variance or 0 for the population's"
-            )
+        super().__post_init__()
         if not self.alpha_min >= 0.0:
             raise ValueError(f"alpha_min={self.alpha_min}; the least entropy to keep is not negative")
 
     def init(self) -> dict[str, np.ndarray]:
         return {"alpha": np.asarray(self.alpha, dtype=np.float32)}
 
-    def check(self, shape: Shape) -> None:
-        batch = [shape[axis] for axis in self._batch(len(shape))]
-        known = [size for size in batch if size is not None]
-        if len(known) == len(batch) and math.prod(known) <= self.correction:
-            raise ValueError(
-                f"{self} got shape {shape}, a batch of {math.prod(known)}; its variance needs at least "
-                f"{self.correction + 1}: use larger batches, more batch axes or correction=0"
-            )
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"alpha": ()}
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        _, variance, _ = self._moments(xp, x, mask, across)
+        _, variance, _ = self.moments(xp, x, mask, across)
         excess = self._excess(xp, variance, params["alpha"])
         return self.beta * (excess * excess)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        centred, variance, per_sample = self._moments(xp, x, mask, across)
+        centred, variance, per_sample = self.moments(xp, x, mask, across)
         alpha = params["alpha"]
         slope = (2.0 * self.beta) * self._excess(xp, variance, alpha)
         by_entropy = (PI_E * per_sample * _per_unit(xp, variance)) / (1.0 + PI_E * variance)
         one = xp.ones_like(alpha)
         sign = xp.where(xp.abs(alpha) <= self._floor, 0.0 * one, xp.where(alpha < 0, -one, one))
         return (across.size * slope) * (by_entropy * centred), {"alpha": -slope * sign}
-
-    def _moments(self, xp: Any, x: Array, mask: Array, across: Any) -> tuple[Array, Array, Any]:
-        """Centred x, the variance of each unit, and one over the divisor of that variance."""
-        batch = self._batch(len(x.shape))
-        if mask is not None:
-            self._check_mask(batch, mask)
-        n = across.sum(count(xp, x, batch, mask))
-        # A sample goes first and then the mean, because a compiler that fuses multiplication and subtraction would not
-        # get 0 for a constant unit from x - sum(x) * (1/n). A division is not fused.
-        centred = x - across.sum(_sample(xp, x, batch, mask)) * (1.0 / across.size)
-        total = across.sum(xp.sum(kept(xp, centred, mask), axis=batch, keepdims=True))
-        centred = kept(xp, centred - (total * (1.0 / n) if isinstance(n, int) else total / n), mask)
-        freedom = n - self.correction
-        if not isinstance(n, int):
-            freedom = xp.where(freedom <= 0, xp.zeros_like(freedom), freedom)  # 0/0 is NaN
-        per_sample = 1.0 / freedom
-        return centred, across.sum(xp.sum(centred * centred, axis=batch, keepdims=True)) * per_sample, per_sample
 
     def _excess(self, xp: Any, variance: Array, alpha: Array) -> Array:
         """The entropy of the layer minus the entropy it should keep."""
@@ -113,17 +85,6 @@ class BatchEntropy(Penalty):
     @property
     def _floor(self) -> float:
         return float(np.float32(self.alpha_min))
-
-    def _batch(self, ndim: int) -> tuple[int, ...]:
-        axes = self.batch_axis if isinstance(self.batch_axis, tuple) else (self.batch_axis,)
-        return tuple(sorted(positive_axis("batch_axis", axis, ndim) for axis in axes))
-
-    def _check_mask(self, batch: tuple[int, ...], mask: Array) -> None:
-        if batch[: len(mask.shape)] != tuple(range(len(mask.shape))):
-            raise ValueError(
-                f"{self} got a mask over {len(mask.shape)} leading axes; it counts samples, so they must all be batch "
-                "axes: pass a shorter mask, or more axes in batch_axis"
-            )
 
     @classmethod
     def examples(cls) -> Iterator[Example]:
@@ -138,11 +99,3 @@ class BatchEntropy(Penalty):
 
 def _per_unit(xp: Any, variance: Array) -> "float | Array":
     return 1.0 / count(xp, variance, range(len(variance.shape)))
-
-
-def _sample(xp: Any, x: Array, batch: tuple[int, ...], mask: Array) -> Array:
-    """One of the samples of each unit: the first, or the largest of those that the mask lets through."""
-    if mask is None:
-        return x[tuple(slice(0, 1) if axis in batch else slice(None) for axis in range(len(x.shape)))]
-    lowest = xp.where(expand(mask, len(x.shape)), x, -math.inf * xp.ones_like(x))
-    return xp.max(lowest, axis=batch, keepdims=True)

@@ -1,107 +1,219 @@
-"""Penalties on the directions of vectors, such as the rows of a dictionary."""
+"""Penalties on the angles between vectors, such as the rows of a dictionary; their lengths do not matter."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from ..counting import positive_axis
-from ..kinks import sign
-from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
+import numpy as np
 
-__all__ = ["Orthogonality"]
+from ..angular import Angular
+from ..counting import reciprocal
+from ..kinks import sign
+from ..penalty import Array, Example, Params, Shape
+from ..vectors import upper_products
+
+__all__ = ["MaxCosine", "MeanCosine", "Orthogonality"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Orthogonality(Penalty):
-    """`mean(abs(cos(x_i, x_j))**power for i != j)` over the vectors along `vector_axis`, for `power` 1 or 2.
+class Orthogonality(Angular):
+    """`mean(relu(abs(cos(x_i, x_j)) - threshold)**power for i != j)` over the vectors along `vector_axis`.
 
-    Both are 0 for orthogonal vectors and 1 for parallel ones, of either sign. Choose by the shape of the dictionary:
-    with more vectors than dimensions `power=1` is smallest when vectors come in equal or opposite twins, so it
-    collapses the dictionary; `power=2`, the frame potential, spreads them, down to (m - d)/(d (m - 1)) for m vectors in
-    d dimensions.
+    `power=1` is the mean of |cos|, `power=2` that of cos**2, the frame potential; larger powers and a `threshold` (the
+    hinge) look at the closest pairs only. `signed=True` leaves out the absolute value, so that vectors may be opposite.
+
+    **Do not use `power=1` for a dictionary with more vectors than dimensions.** A mean of |cos| is smallest when the
+    cosines are sparse, so it makes equal and opposite twins: at m = 4 d every vector gets one (docs/dictionaries.md).
+    `power=2` spreads the vectors, but leaves twins that are there already, because every tight frame minimises it, an
+    orthonormal basis repeated k times too. There use `power=4`, a threshold of about 1/sqrt(d), or `MaxCosine`; with
+    m <= d all forms agree on the optimum.
+
+    `welch=True` subtracts the least value that m vectors in d dimensions can have, for an even `power` 2k and no
+    threshold: (m c - 1)/(m - 1), if above 0, with c = 1/d 3/(d + 2) ... (2 k - 1)/(d + 2 k - 2), which is Welch's bound
+    (m - d)/(d (m - 1)) for power 2 and Sidelnikov's for real vectors beyond. `coactive=True` weighs each pair by the
+    number of samples in which both are active: pass `active`, a boolean array (samples, vectors), as in
+    `spec(decoder, active=codes > 0)`; with no such pair value and gradient are 0.
 
     Shapes: two axes or more, known beforehand; `vector_axis` counts the m vectors, the other axes are flattened to
     their d entries. With unit vectors u and the matrix G of derivatives by the cosines the gradient is that of the
     directions, (G u - (G u . u) u)/|x|, always tangential. A zero vector has cosine 0 to all and gradient 0; so has
-    |cos| at 0. Unchanged by the length and the sign of each vector and by permutations. Matrix products are full
-    float32 in JAX and follow torch.backends and tf.config in the others. Memory: m*m numbers.
+    |cos| at 0 and a cosine at the threshold. Matrix products are full float32 in JAX and follow torch.backends and
+    tf.config in the others. Memory: m*m numbers. Unchanged by: order of samples, length of each row, sign of each row,
+    order of units, rotation of units. Where `signed=True`, signs count.
 
-    Raises ValueError for one axis, unknown sizes, or a single vector.
+    Raises ValueError for one axis, unknown sizes, a single vector, and fields that make no sense.
 
     Source: the frame potential of J. J. Benedetto, M. Fickus, "Finite normalized tight frames", Adv. Comput. Math. 18
-    (2003), for power=2; for power=1 the orthogonality regularizer of Keras, which has the same mean.
+    (2003), for power=2; for power=1 the orthogonality regularizer of Keras, which has the same mean. The bounds: L.
+    Welch, "Lower bounds on the maximum cross correlation of signals", IEEE Trans. Inf. Theory 20 (1974); V. M.
+    Sidelnikov, "New bounds for densest packing of spheres in n-dimensional Euclidean space", Math. USSR Sb. 24 (1974).
 
     >>> x = np.asarray([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])  # cosines .7071, .7071 and 0
-    >>> round(float(Orthogonality(power=1)(x)), 4), round(float(Orthogonality(power=2)(x)), 4)
-    (0.4714, 0.3333)
+    >>> [round(float(Orthogonality(power=power)(x)), 4) for power in (1, 2, 4)]
+    [0.4714, 0.3333, 0.1667]
     """
 
-    power: int = 2
-    vector_axis: int = 0
+    power: float = 2
+    threshold: float = 0.0
+    signed: bool = False
+    welch: bool = False
+    coactive: bool = False
 
     def __post_init__(self) -> None:
-        if self.power not in (1, 2):
-            raise ValueError(f"power={self.power}; the mean is of |cos| for power=1 and of cos**2 for power=2")
+        super().__post_init__()
+        if self.power < 1:
+            raise ValueError(f"power={self.power}; below 1 the derivative is infinite at a cosine of 0: use 1 or more")
+        if not 0 <= self.threshold < 1:
+            raise ValueError(f"threshold={self.threshold}; cosines are at most 1, so it is from 0 to below 1")
+        if self.welch and (self.power % 2 or self.threshold or self.signed or self.coactive):
+            raise ValueError("welch=True is known for an even power, without threshold, signed and coactive")
 
-    def check(self, shape: Shape) -> None:
-        if len(shape) < 2:
-            raise ValueError(
-                f"{self} got shape {shape}; it compares vectors, so it needs an array with two axes or more"
-            )
-        axis = positive_axis("vector_axis", self.vector_axis, len(shape))
-        if None in shape:
-            raise ValueError(f"{self} got shape {shape}; all sizes must be known: give the input a fixed shape")
-        if shape[axis] == 1:
-            raise ValueError(f"{self} got shape {shape}, a single vector; it compares pairs, so it needs two or more")
+    def inputs(self) -> dict[str, str]:
+        return {"active": "bool"} if self.coactive else {}
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        unit, _ = self._directions(xp, self._rows(xp, x))
-        cosine = _upper(xp, unit)
-        m = unit.shape[0]
-        return xp.sum(xp.abs(cosine) if self.power == 1 else cosine * cosine) * (2.0 / (m * (m - 1)))
+    def check(self, shape: Shape, **inputs: Shape) -> None:
+        super().check(shape, **inputs)
+        m = shape[self.vector_axis]
+        if self.coactive and (len(inputs["active"]) != 2 or inputs["active"][1] != m):
+            raise ValueError(f"{self} got active of shape {inputs['active']}; expected (samples, {m})")
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        unit, per_length = self._directions(xp, self._rows(xp, x))
-        cosine = _upper(xp, unit)
-        m = unit.shape[0]
-        slope = (sign(xp, cosine) if self.power == 1 else 2.0 * cosine) * (2.0 / (m * (m - 1)))
-        by_unit = xp.matmul(slope + xp.matrix_transpose(slope), unit)
-        radial = xp.sum(by_unit * unit, axis=1, keepdims=True)
-        return self._unrows(xp, (by_unit - radial * unit) * per_length, x), {}
+    def of_units(self, xp: Any, unit: Array, params: Params) -> Array:
+        cosine = upper_products(xp, unit)
+        weights = self._weights(xp, cosine, params)
+        return xp.sum(weights * self._excess(xp, cosine) ** self.power) - self._least(*unit.shape)
 
-    def _rows(self, xp: Any, x: Array) -> Array:
-        order = self._order(len(x.shape))
-        return xp.reshape(xp.permute_dims(x, order), (x.shape[order[0]], -1))
+    def by_units(self, xp: Any, unit: Array, params: Params) -> Array:
+        cosine = upper_products(xp, unit)
+        slope = self._excess(xp, cosine)
+        slope = sign(xp, slope) if self.power == 1 else self.power * slope ** (self.power - 1)
+        slope = self._weights(xp, cosine, params) * (slope if self.signed else slope * sign(xp, cosine))
+        return xp.matmul(slope + xp.matrix_transpose(slope), unit)
 
-    def _unrows(self, xp: Any, rows: Array, x: Array) -> Array:
-        order = self._order(len(x.shape))
-        back = tuple(order.index(axis) for axis in range(len(order)))
-        return xp.permute_dims(xp.reshape(rows, tuple(x.shape[axis] for axis in order)), back)
+    def _excess(self, xp: Any, cosine: Array) -> Array:
+        size = cosine if self.signed else xp.abs(cosine)
+        return xp.where(size <= self.threshold, xp.zeros_like(size), size - self.threshold)
 
-    def _order(self, ndim: int) -> tuple[int, ...]:
-        first = self.vector_axis % ndim
-        return (first, *(axis for axis in range(ndim) if axis != first))
+    def _weights(self, xp: Any, cosine: Array, params: Params) -> "float | Array":
+        """Of each pair above the diagonal."""
+        if not self.coactive:
+            return 2.0 / (cosine.shape[0] * (cosine.shape[0] - 1))
+        active = xp.astype(params["active"], cosine.dtype)
+        together = xp.triu(xp.matmul(xp.matrix_transpose(active), active), k=1)
+        return together * reciprocal(xp, xp.sum(together))
 
-    @staticmethod
-    def _directions(xp: Any, rows: Array) -> tuple[Array, Array]:
-        """Unit rows and one over their lengths, both 0 for a zero row; scaled by the largest entry against overflow."""
-        largest = xp.max(xp.abs(rows), axis=1, keepdims=True)
-        zero = largest == 0
-        scale = xp.where(zero, xp.ones_like(largest), largest)
-        scaled = rows / scale
-        square = xp.sum(scaled * scaled, axis=1, keepdims=True)
-        length = xp.sqrt(xp.where(zero, xp.ones_like(square), square))
-        return scaled / length, xp.where(zero, xp.zeros_like(length), 1.0 / length / scale)
+    def _least(self, m: int, d: int) -> float:
+        if not self.welch:
+            return 0.0
+        all_pairs = math.prod([(2 * i + 1) / (d + 2 * i) for i in range(int(self.power) // 2)])  # with themselves, too
+        return max(0.0, (m * all_pairs - 1) / (m - 1))
 
     @classmethod
     def examples(cls) -> Iterator[Example]:
-        for power in (1, 2):
-            yield Example(cls(power=power), (4, 3))
-            yield Example(cls(power=power, vector_axis=1), (3, 5))
-            yield Example(cls(power=power, vector_axis=-1), (2, 2, 3))
+        yield Example(cls(), (4, 3))
+        yield Example(cls(power=1, vector_axis=1), (3, 5))
+        yield Example(cls(power=4, welch=True), (5, 2))
+        yield Example(cls(power=2.5, signed=True, vector_axis=-1), (2, 2, 3))
+        yield Example(cls(threshold=0.25), (4, 3))
+        active = np.asarray([[True, True, False, True], [False, True, False, True], [True, False, False, True]])
+        yield Example(cls(coactive=True), (4, 2), inputs={"active": active})
+        yield Example(cls(coactive=True), (4, 2), inputs={"active": active & False})
         yield Example(cls(), (2, 1))
 
 
-def _upper(xp: Any, unit: Array) -> Array:
-    """Each pair's cosine once, above a zero diagonal."""
-    return xp.triu(xp.matmul(unit, xp.matrix_transpose(unit)), k=1)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaxCosine(Angular):
+    """`mean(max(cos(x_i, x_j)**2 for j != i) for i)` over the vectors along `vector_axis`.
+
+    Each vector is pushed away from its nearest one only, which breaks up twins and leaves the rest alone: the form to
+    use for overcomplete dictionaries. `signed=True` looks at positive cosines only, so that vectors may be opposite.
+    A maximum that several vectors attain is shared evenly by them. `welch=True` subtracts (m - d)/(d (m - 1)), which no
+    m vectors in d < m dimensions can go below. Gradients reach few pairs in a step; for a smooth alternative see
+    `Orthogonality(power=4)`.
+
+    Shapes and zero vectors as in `Orthogonality`. The gradient by a cosine is 2 cos/m, shared at ties. Memory: m*m
+    numbers. Unchanged by: order of samples, length of each row, sign of each row, order of units, rotation of units.
+    Where `signed=True`, signs count.
+
+    Raises ValueError for one axis, unknown sizes, or a single vector.
+
+    Source: A. Korznikov et al., "OrtSAE: orthogonal sparse autoencoders uncover atomic features" (2025),
+    arXiv:2509.22033, which takes the maximum over a random chunk of the dictionary; here it is over all of it.
+
+    >>> x = np.asarray([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])  # each has one at an angle of 45 degrees
+    >>> round(float(MaxCosine()(x)), 4)
+    0.5
+    """
+
+    signed: bool = False
+    welch: bool = False
+
+    def of_units(self, xp: Any, unit: Array, params: Params) -> Array:
+        _, square = self._squares(xp, unit)
+        m, d = unit.shape
+        least = max(0.0, (m - d) / (d * (m - 1))) if self.welch else 0.0
+        return xp.sum(xp.max(square, axis=1)) * (1.0 / m) - least
+
+    def by_units(self, xp: Any, unit: Array, params: Params) -> Array:
+        cosine, square = self._squares(xp, unit)
+        nearest = square == xp.max(square, axis=1, keepdims=True)
+        share = xp.where(nearest, xp.ones_like(square), square - square)  # NaN stays NaN
+        share = share * (1.0 / xp.sum(share, axis=1, keepdims=True))
+        if self.signed:
+            cosine = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine)
+        slope = (2.0 / unit.shape[0]) * (share * cosine)
+        return xp.matmul(slope + xp.matrix_transpose(slope), unit)
+
+    def _squares(self, xp: Any, unit: Array) -> tuple[Array, Array]:
+        """Cosines, 0 on the diagonal, and what the maximum is of, below every square on the diagonal."""
+        upper = upper_products(xp, unit)
+        cosine = upper + xp.matrix_transpose(upper)
+        counted = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine) if self.signed else cosine
+        one = xp.ones_like(cosine)
+        return cosine, counted * counted - (xp.triu(one, k=0) - xp.triu(one, k=1))
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield Example(cls(), (4, 3))
+        yield Example(cls(signed=True, vector_axis=1), (3, 5))
+        yield Example(cls(welch=True, vector_axis=-1), (2, 1, 5))
+        yield Example(cls(), (2, 1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeanCosine(Angular):
+    """`mean(cos(x_i, x_j) for i != j)` over the vectors along `vector_axis`, opposite ones counting below zero.
+
+    It is smallest, at -1/(m - 1), when the directions add up to 0. It says nothing about single pairs, so use it
+    against a direction that all vectors share, and `Orthogonality` or `MaxCosine` against twins.
+
+    With s the sum of the unit vectors u, the value is (s . s - sum(u . u))/(m (m - 1)) and the derivative by u is
+    2 (s - u)/(m (m - 1)). Shapes and zero vectors as in `Orthogonality`. Memory: no more than the vectors.
+    Unchanged by: order of samples, length of each row, sign of x, order of units, rotation of units.
+
+    Raises ValueError for one axis, unknown sizes, or a single vector.
+
+    Source: the mean of the cosine similarities of K. Ethayarajh, "How contextual are contextualized word
+    representations?", EMNLP (2019), arXiv:1909.00512, where it measures anisotropy.
+
+    >>> x = np.asarray([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [0.0, -1.0]])  # cosines 1, -1 and four times 0
+    >>> float(MeanCosine()(x)), float(MeanCosine()(x[:3]))
+    (0.0, 0.3333333333333333)
+    """
+
+    def of_units(self, xp: Any, unit: Array, params: Params) -> Array:
+        return xp.sum(unit * self._others(xp, unit)) * (1.0 / (unit.shape[0] * (unit.shape[0] - 1)))
+
+    def by_units(self, xp: Any, unit: Array, params: Params) -> Array:
+        return self._others(xp, unit) * (2.0 / (unit.shape[0] * (unit.shape[0] - 1)))
+
+    @staticmethod
+    def _others(xp: Any, unit: Array) -> Array:
+        return xp.sum(unit, axis=0, keepdims=True) - unit
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield Example(cls(), (4, 3))
+        yield Example(cls(vector_axis=1), (3, 5))
+        yield Example(cls(vector_axis=-1), (2, 2, 3))
+        yield Example(cls(), (2, 1))

@@ -1,0 +1,144 @@
+"""A network that learns to predict its own activations."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from ..counting import kept
+from ..penalty import Alone, Array, Example, Gradient, Params, Shape
+from ..reduction import Reduced
+
+__all__ = ["SelfModel"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelfModel(Reduced):
+    """`mean((x @ W.T + b - x)**2)`: self-modeling, where `W` and `b` are learned with the network.
+
+    `features` is the size of the last axis of `x`; all others count samples. `targets=m` predicts m features of another
+    layer instead, given as `spec(x, params, targets=...)`, and W is then (m, features).
+
+    `gradient` says which part of the residual R = x W^T + b - t the gradient flows through, with k = 2/n for the mean
+    over n entries:
+
+        gradient             by x          by targets    by x if it is the target as well
+        "target_detached"    k R W         0             k R W
+        "input_detached"     0             -k R          -k R
+        "full"               k R W         -k R          k R (W - I)
+
+    By W it is always k R^T x, by b the sum of k R over the samples. "target_detached" is what the authors' code does
+    and what the published effect needs: it pulls an activation along W^T R, which is not a shrinkage, since in a
+    direction where W is a factor w between 0 and 1 it makes the activation grow. "full" shrinks activations towards
+    those that W and b reproduce. To regularize the size of activations, use `AR`.
+
+    `init="linear"` draws W and b from U(-1, 1)/sqrt(features), by `seed`, as a new torch.nn.Linear does, so that every
+    framework starts from the same numbers; `init="identity"` starts at W = 1 and b = 0, and warns: a layer that
+    predicts itself has then no loss and no gradient, and never leaves that point. Units may die where the weight of the
+    penalty is large; count them.
+
+    Shapes: two axes or more, the last of known size; a mask covers leading axes, without the features.
+    Unchanged by: order of samples.
+
+    Raises ValueError where `features` and the last axis of `x`, or `targets` and that of the targets, do not agree.
+
+    Source: V. N. Premakumar, M. Vaiana, F. Pop, J. Rosenblatt, D. S. de Lucena, K. Ziman, M. S. A. Graziano,
+    "Unexpected benefits of self-modeling in neural systems" (2024), arXiv:2407.10188; their code takes the mean over
+    samples and features with the target detached, as here by default.
+
+    >>> penalty = SelfModel(features=2)
+    >>> x, params = np.asarray([[1.0, 2.0], [3.0, 5.0]]), {"W": np.zeros((2, 2)), "b": np.asarray([1.0, 2.0])}
+    >>> float(penalty(x, params))  # (0 + 0 + 4 + 9) / 4
+    3.25
+    """
+
+    maskable: ClassVar[bool] = True
+
+    features: int
+    targets: int | None = None
+    gradient: Literal["target_detached", "input_detached", "full"] = "target_detached"
+    initial: Literal["linear", "identity"] = "linear"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.features < 1 or (self.targets is not None and self.targets < 1):
+            raise ValueError(f"features={self.features} and targets={self.targets}; sizes are 1 or more")
+        if self.initial == "identity" and self.targets not in (None, self.features):
+            raise ValueError(f"initial='identity' needs as many targets as features; got {self.targets}")
+        if self.initial == "identity" and self.targets is None:
+            warnings.warn(
+                "initial='identity' predicts the layer itself without error: value and gradient are 0 and stay 0; "
+                "use initial='linear', or targets of another layer",
+                stacklevel=3,
+            )
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        m = self.features if self.targets is None else self.targets
+        return {"W": (m, self.features), "b": (m,)}
+
+    def init(self) -> dict[str, np.ndarray]:
+        if self.initial == "identity":
+            return {"W": np.eye(self.features, dtype=np.float32), "b": np.zeros(self.features, dtype=np.float32)}
+        rng, limit = np.random.Generator(np.random.Philox(self.seed)), 1.0 / math.sqrt(self.features)
+        return {name: rng.uniform(-limit, limit, shape).astype(np.float32) for name, shape in self.shapes().items()}
+
+    def inputs(self) -> dict[str, str]:
+        return {} if self.targets is None else {"targets": "real floating"}
+
+    def check(self, shape: Shape, **inputs: Shape) -> None:
+        super().check(shape, **inputs)
+        if len(shape) < 2 or shape[-1] != self.features:
+            raise ValueError(f"{self} got shape {shape}; expected (..., {self.features}), with an axis of samples")
+        if self.targets is not None:
+            expected, actual = (*shape[:-1], self.targets), inputs["targets"]
+            if len(actual) != len(expected) or any(
+                None not in pair and pair[0] != pair[1] for pair in zip(actual, expected, strict=True)
+            ):
+                raise ValueError(f"{self} got targets of shape {actual} for x of shape {shape}; expected {expected}")
+
+    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        return self.value_holding(xp, x, params, {"x": x, **params}, mask=mask)
+
+    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
+        residual = self._residual(xp, x, params, self._target(x, params), mask)
+        by_residual = (2.0 * self.share(xp, residual, mask)) * residual
+        by_input, by_target = xp.matmul(by_residual, params["W"]), -by_residual
+        if self.gradient == "target_detached":
+            by_target = xp.zeros_like(by_target)
+        elif self.gradient == "input_detached":
+            by_input = xp.zeros_like(by_input)
+        rows = xp.reshape(by_residual, (-1, residual.shape[-1]))
+        by_params = {
+            "W": xp.matmul(xp.matrix_transpose(rows), xp.reshape(kept(xp, x, mask), (-1, self.features))),
+            "b": xp.sum(rows, axis=0),
+        }
+        if self.targets is None:
+            return by_input + by_target, by_params
+        return by_input, {**by_params, "targets": by_target}
+
+    def value_holding(self, xp: Any, x: Array, params: Params, held: Params, *, mask: Array = None) -> Array:
+        target = self._target(held["x"], held) if self.gradient == "target_detached" else self._target(x, params)
+        residual = self._residual(xp, held["x"] if self.gradient == "input_detached" else x, params, target, mask)
+        return xp.sum(residual * residual) * self.share(xp, residual, mask)
+
+    def _target(self, x: Array, params: Params) -> Array:
+        return x if self.targets is None else params["targets"]
+
+    @staticmethod
+    def _residual(xp: Any, x: Array, params: Params, target: Array, mask: Array) -> Array:
+        predicted = xp.matmul(x, xp.matrix_transpose(params["W"])) + params["b"]
+        return kept(xp, predicted - target, mask)
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield Example(cls(features=3), (4, 3))
+        yield Example(cls(features=3, gradient="full"), (4, 3))
+        yield Example(cls(features=2, gradient="input_detached", reduction="batch_mean"), (2, 3, 2), mask_ndim=2)
+        for gradient in ("target_detached", "input_detached", "full"):
+            spec = cls(features=2, targets=3, gradient=gradient, reduction="sum", seed=1)
+            yield Example(spec, (4, 2), inputs={"targets": (4, 3)})
+        yield Example(cls(features=1), (1, 1))

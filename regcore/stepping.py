@@ -1,0 +1,55 @@
+"""Differences along a time axis: which of them count, and how a derivative by them becomes one by the sequence."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+from .counting import count, kept, positive_axis
+from .penalty import Array, Shape
+from .reduction import Reduced
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stepped(Reduced):
+    """A penalty on differences along `time_axis`. A mask counts a difference where all of its steps are valid."""
+
+    maskable: ClassVar[bool] = True
+
+    time_axis: int = 1
+
+    def check(self, shape: Shape, **inputs: Shape) -> None:
+        super().check(shape, **inputs)
+        time = positive_axis("time_axis", self.time_axis, len(shape))
+        if self.reduction == "batch_mean" and time == self.batch_axis % len(shape):
+            raise ValueError(f"{self} has axis {time} for both time and batch; name the batch axis: batch_axis=...")
+
+    def steps(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "tuple[Array, float | Array]":
+        """Differences of the given order, 0 where one of their steps is masked, and what each counts for."""
+        axis = self.time_axis % len(x.shape)
+        if mask is not None and len(mask.shape) <= axis:
+            raise ValueError(
+                f"{self} got a mask with {len(mask.shape)} axes, which does not reach the time axis; "
+                f"pass one over the first {axis + 1} axes of x"
+            )
+        later, earlier = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
+        step, valid = x, mask
+        for _ in range(order):
+            step = step[later] - step[earlier]
+            valid = None if valid is None else xp.logical_and(valid[later], valid[earlier])
+        return kept(xp, step, valid), self.share(xp, x, mask, step, valid)
+
+    def back(self, xp: Any, by_step: Array, x: Array, order: int = 1) -> Array:
+        """The derivative by `x`, from that by its differences: the adjoint of the difference operator."""
+        axis = self.time_axis % len(x.shape)
+        steps = x.shape[axis]
+        if steps is not None and steps <= order:
+            return xp.zeros_like(x)
+        edge = xp.zeros_like(x[_along(axis, slice(0, 1))])
+        for _ in range(order):
+            by_step = xp.concat([edge, by_step], axis=axis) - xp.concat([by_step, edge], axis=axis)
+        if steps is None:  # and at run time there may be fewer than `order`
+            by_step = by_step[_along(axis, slice(0, xp.astype(count(xp, x, [axis]), xp.int32)))]
+        return by_step
+
+
+def _along(axis: int, piece: slice) -> tuple[Any, ...]:
+    return (*(slice(None),) * axis, piece, ...)
