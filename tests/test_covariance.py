@@ -201,8 +201,8 @@ def test_an_empty_mask_is_nan(spec, library):
         (Covariance(), np.ones((4, 1)), "a single unit"),
         (DeCov(), np.ones(4), "a single unit"),
         (Covariance(batch_axis=2), np.ones((4, 2)), "batch_axis=2 does not exist"),
-        (Covariance(batch_axis=(0, -2)), np.ones((4, 2)), "2 batch axes of which 1 differ"),
-        (Variance(batch_axis=()), np.ones((4, 2)), "0 batch axes"),
+        (Covariance(batch_axis=(0, -2)), np.ones((4, 2)), r"batch axes \(0, 0\).*each once"),
+        (Variance(batch_axis=()), np.ones((4, 2)), r"batch axes \(\).*name one or more"),
     ],
 )
 def test_shapes_without_statistics_are_refused(spec, x, words):
