@@ -10,7 +10,7 @@ import pytest
 import regcore
 from regcore import L1, L2, TAR, BatchEntropy, Orthogonality
 
-pytest.importorskip("mparray", reason="mparray is not installed (the extra `conformance`)")
+pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
 from regcore_conformance import noise, oracle, report, steps, suite, worker
 from regcore_conformance.bound import reference

@@ -45,7 +45,7 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "plain", "reduction"), PLAIN, ids=lambda x: repr(x))
+@pytest.mark.parametrize(("spec", "plain", "reduction"), PLAIN, ids=[repr(spec) for spec, _, _ in PLAIN])
 @few
 @given(x=batches)
 def test_against_plain_loops(spec, plain, reduction, x):

@@ -17,13 +17,19 @@ def main() -> int:
         "--require", nargs="+", choices=every, default=[], metavar="NAME", help="fail if one is not run"
     )
     parser.add_argument("--penalties", nargs="+", choices=catalogue(), default=[], metavar="NAME", help="some of them")
-    parser.add_argument(
-        "--full", action="store_true", help="every example where compiling is slow, too; takes several times as long"
-    )
+    depth = parser.add_mutually_exclusive_group()
+    for name, meaning in {
+        "full": "every example where compiling is slow, too; takes several times as long",
+        "quick": "nearly nothing that compiles; with --penalties it takes seconds, for use while you write one",
+    }.items():
+        depth.add_argument(f"--{name}", dest="depth", action="store_const", const=name, default="default", help=meaning)
     options = parser.parse_args()
 
     outcomes, truths = suite.run(
-        options.only, penalties=options.penalties, full=options.full, progress=lambda line: print(line, flush=True)
+        options.only,
+        penalties=options.penalties,
+        depth=options.depth,
+        progress=lambda line: print(line, flush=True),
     )
     verdicts = suite.judge(outcomes, truths)
     print("\n" + report.text(verdicts, {outcome.name: outcome.description for outcome in outcomes}))

@@ -9,6 +9,7 @@ import numpy as np
 from .svd import SVD, svd
 
 SIZE = 2.0**-36  # of one random relative error: far above the rounding of long double, far below the data
+FACTORS = 1 + np.longdouble(SIZE) * np.asarray([-1, 1])
 SAMPLES = 48
 SEED = 20261122
 EXACT = {"negative", "absolute", "maximum", "minimum", "sign", "copysign"}  # every other function rounds
@@ -93,4 +94,4 @@ def _disturbed(array: Any, rng: np.random.Generator | None) -> np.ndarray:
     array = _plain(array)
     if rng is None or array.dtype.kind != "f":
         return array
-    return array * (1 + np.longdouble(SIZE) * rng.choice(np.asarray([-1, 1], dtype=np.longdouble), size=array.shape))
+    return array * FACTORS[rng.integers(2, size=array.shape)]

@@ -6,19 +6,16 @@ jumps, as a signed cosine does at a zero vector, there is no derivative and it m
 """
 
 import dataclasses
-from collections.abc import Iterator
-from types import SimpleNamespace
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
-import mparray
-import mpmath
 import numpy as np
 
+from . import digits
 from .bound import Reference, reference
 from .cases import UPSTREAM, Case
-from .svd import SVD, svd
 
-DIGITS = 60
 STEP = 2.0**-80  # the error of a central difference is its square
 SMOOTH = 2.0**-60  # relative difference of the one-sided differences below which there is no kink
 UNSEEN = 2.0**-78  # a slope relative to the value below which differences see their own error
@@ -31,14 +28,14 @@ class NoSubgradient(Exception):
 
 def truth(case: Case) -> Reference:
     """The reference of a case with value and gradient replaced by those that owe nothing to its closed form."""
-    with mpmath.workdps(DIGITS):
+    with digits.precision(), np.errstate(all="ignore"):  # NumPy knows nothing of the numbers in it
         shipped = reference(case.spec, case.x, case.params, mask=case.mask, upstream=UPSTREAM)
-        inputs = {"x": case.x, **{name: case.params[name] for name in shipped.results if name in case.params}}
-        centre = _evaluate(case, inputs)
+        arrays = {name: digits.asarray(array) for name, array in {"x": case.x, **case.params}.items()}
+        centre = _evaluate(case, arrays)
         results = {"value": _longdouble(centre)}
-        for name in inputs:
-            gradient = np.empty(inputs[name].shape, dtype=np.longdouble)
-            for index, low, high in _differences(case, inputs, name, centre):
+        for name in shipped.results.keys() - {"value"}:
+            gradient = np.empty(arrays[name].shape, dtype=np.longdouble)
+            for index, low, high in _differences(case, arrays, name, centre):
                 chosen, size = shipped.results[name][index], 1 + abs(centre)
                 steepest = max(abs(low), abs(high))
                 if steepest > JUMP * size:
@@ -51,12 +48,18 @@ def truth(case: Case) -> Reference:
     return dataclasses.replace(shipped, results=results)
 
 
-def _differences(case: Case, inputs: dict[str, Any], name: str, centre: Any) -> Iterator[tuple[Any, Any, Any]]:
+def _differences(case: Case, arrays: dict[str, Any], name: str, centre: Any) -> Iterator[tuple[Any, Any, Any]]:
     """For each entry of one input the derivatives from the left and from the right, times the upstream one."""
-    step = mpmath.mpf(STEP)
-    for index in np.ndindex(inputs[name].shape):
-        sides = [_evaluate(case, inputs, name, index, sign * step) for sign in (-1, 1)]
+    step = STEP
+    for index in np.ndindex(arrays[name].shape):
+        sides = [_evaluate(case, arrays, {name: _moved(arrays[name], index, sign * step)}) for sign in (-1, 1)]
         yield index, UPSTREAM * (centre - sides[0]) / step, UPSTREAM * (sides[1] - centre) / step
+
+
+def _moved(array: Any, index: Any, change: Any) -> Any:
+    array = array.copy()
+    array[index] = array[index] + change
+    return array
 
 
 def _choose(case: Case, name: str, index: Any, low: Any, high: Any, chosen: np.longdouble) -> np.longdouble:
@@ -68,37 +71,11 @@ def _choose(case: Case, name: str, index: Any, low: Any, high: Any, chosen: np.l
     return chosen
 
 
-def _evaluate(case: Case, inputs: dict[str, Any], name: str = "", index: Any = (), change: Any = 0) -> Any:
-    arrays = {key: mparray.asarray(labels) for key, labels in case.params.items() if key not in inputs}
-    for key, array in inputs.items():
-        wide = _wide(array)
-        if key == name:
-            wide[index] = wide[index] + change
-        arrays[key] = mparray.asarray(wide)
-    x = arrays.pop("x")
-    held = {key: mparray.asarray(_wide(array)) for key, array in {"x": case.x, **case.params}.items()}
-    mask = None if case.mask is None else mparray.asarray(case.mask)
-    return case.spec.value_holding(_Namespace(), x, arrays, held, mask=mask)[()]
-
-
-class _Namespace:
-    """mparray, and the one function of linear algebra that penalties use."""
-
-    linalg = SimpleNamespace(svd=lambda matrix, *, full_matrices: _svd(matrix))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(mparray, name)
-
-
-def _svd(matrix: Any) -> SVD:
-    plain = np.asarray(
-        [[matrix[i, j][()] for j in range(matrix.shape[1])] for i in range(matrix.shape[0])], dtype=object
-    )
-    return SVD(*(mparray.asarray(array) for array in svd(plain, mpmath.eps)))
-
-
-def _wide(array: np.ndarray) -> np.ndarray:
-    return np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(array, dtype=np.float64))
+def _evaluate(case: Case, arrays: Mapping[str, Any], moved: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """The value with some arrays in place of those that are held."""
+    params = {**arrays, **moved}
+    x, mask = params.pop("x"), None if case.mask is None else digits.asarray(case.mask)
+    return case.spec.value_holding(digits.xp, x, params, arrays, mask=mask)[()]
 
 
 def _longdouble(number: Any) -> np.longdouble:

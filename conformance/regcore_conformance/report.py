@@ -2,7 +2,8 @@
 
 import collections
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .suite import Verdict
 
@@ -13,7 +14,8 @@ def text(verdicts: Sequence[Verdict], descriptions: dict[str, str]) -> str:
     """The whole report."""
     sections = [
         _environment(descriptions),
-        "Worst error in units of the bound of docs/numerics.md; at most 1 passes\n" + _aligned(_worst(verdicts)),
+        "Worst error in units of the bound of docs/numerics.md; at most 1 passes\n" + _aligned(_modes(verdicts)),
+        "The same for each penalty, over modes, grades, examples and data\n" + _aligned(_penalties(verdicts)),
         _distinct(verdicts),
         "One SGD step through each adapter, worst error in units of the bound\n" + _aligned(_steps(verdicts)),
         _troubles(verdicts),
@@ -48,16 +50,33 @@ def _environment(descriptions: dict[str, str]) -> str:
     return "\n".join(f"{name}: {description}" for name, description in descriptions.items() if description)
 
 
-def _worst(verdicts: Sequence[Verdict]) -> Table:
-    cells = [v for v in verdicts if v.case and v.case != "step"]
-    penalties = sorted({v.case.split("/")[0] for v in cells})
-    rows = [["backend", "mode", "grade", *penalties, "cells"]]
-    for key in dict.fromkeys((v.backend, v.mode, v.grade) for v in cells):
-        row = [v for v in cells if (v.backend, v.mode, v.grade) == key]
-        if any(v.status != "unsupported" for v in row):
-            worst = [_worst_of(v for v in row if v.case.startswith(f"{penalty}/")) for penalty in penalties]
-            rows.append([*key, *worst, str(sum(v.status == "pass" for v in row))])
+def _modes(verdicts: Sequence[Verdict]) -> Table:
+    """A row for each way of evaluating: its cells by status, and the largest error of all."""
+    rows = [["backend", "mode", "grade", "passed", "failed", "not run", "worst", "in case"]]
+    for key, row in _grouped(verdicts, lambda v: (v.backend, v.mode, v.grade)).items():
+        count = collections.Counter("failed" if v.status in ("fail", "error") else v.status for v in row)
+        if count["unsupported"] < len(row):
+            worst = max((v for v in row if v.ratio is not None), key=lambda v: v.ratio, default=None)
+            shown = [f"{worst.ratio:.2f}", worst.case] if worst else ["", ""]
+            rows.append([*key, *(str(count[status]) for status in ("pass", "failed", "not run")), *shown])
     return rows
+
+
+def _penalties(verdicts: Sequence[Verdict]) -> Table:
+    """A row for each penalty: its largest error in each backend, over all modes and grades that ran."""
+    cells = _grouped(verdicts, lambda v: (v.case.split("/")[0], v.backend))
+    backends = list(dict.fromkeys(backend for _, backend in cells))
+    penalties = sorted({penalty for penalty, _ in cells})
+    rows = [[penalty, *(_worst_of(cells.get((penalty, name), ())) for name in backends)] for penalty in penalties]
+    return [["penalty", *backends], *rows]
+
+
+def _grouped(verdicts: Sequence[Verdict], key: Callable[[Verdict], Any]) -> dict[Any, list[Verdict]]:
+    groups: dict[Any, list[Verdict]] = {}
+    for v in verdicts:
+        if v.case and v.case != "step":
+            groups.setdefault(key(v), []).append(v)
+    return groups
 
 
 def _worst_of(verdicts: Iterable[Verdict]) -> str:

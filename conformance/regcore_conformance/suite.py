@@ -1,4 +1,4 @@
-"""The whole run: a process for each backend, two at a time, and a verdict for each cell."""
+"""The whole run: processes for the backends and the references, two at a time, and a verdict for each cell."""
 
 import concurrent.futures
 import dataclasses
@@ -8,15 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import steps
 from .bound import Reference
-from .worker import ADAPTERS, BACKENDS, Cell, Outcome
+from .worker import ADAPTERS, Cell, Outcome
+
+Truths = Mapping[str, Reference | str]  # by case; a text says why there is none
 
 AT_ONCE = 2
+ORACLE = [f"oracle {i} 4" for i in range(4)]
+LONGEST = ["torch", "jax", "tensorflow", *ORACLE, *ADAPTERS]  # first
 START = "from regcore_conformance.worker import main; main()"  # not -m, which would make its classes those of __main__
 
 
@@ -34,24 +38,33 @@ class Verdict(NamedTuple):
 
 
 def run(
-    names: Iterable[str], *, penalties: Iterable[str], full: bool, progress: Callable[[str], None]
-) -> tuple[list[Outcome], dict[str, Reference]]:
+    names: Iterable[str], *, penalties: Iterable[str], depth: str, progress: Callable[[str], None]
+) -> tuple[list[Outcome], Truths]:
     """Outcomes of the named workers, and the true results of all cases."""
-    names = [*names, "oracle"]
+    jobs = _jobs(names := list(names))
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = {
-            pool.submit(_work, name, Path(folder), ["full" if full else "default", *penalties]): name
-            for name in sorted(names, key=_longest_first)
+            pool.submit(_work, job, Path(folder) / str(number), [depth, *penalties]): job
+            for number, job in enumerate(jobs)
         }
         outcomes: dict[str, Any] = {}
-        for done in concurrent.futures.as_completed(waiting):
-            outcomes[waiting[done]], seconds = done.result()
-            progress(f"{len(outcomes)}/{len(names)}  {waiting[done]}  {seconds:.0f} s")
-    truths = outcomes.pop("oracle")
-    return [outcomes[name] for name in names[:-1]], truths
+        for number, done in enumerate(concurrent.futures.as_completed(waiting), start=1):
+            found, seconds = done.result()
+            outcomes |= found
+            progress(f"{number}/{len(jobs)}  {' and '.join(waiting[done])}  {seconds:.0f} s")
+    truths = {case: truth for part in ORACLE for case, truth in outcomes.pop(part).items()}
+    return [outcomes[name] for name in names], truths
 
 
-def judge(outcomes: Iterable[Outcome], truths: dict[str, Reference]) -> list[Verdict]:
+def _jobs(names: list[str]) -> list[list[str]]:
+    """What each process does, longest first: all that is about one library, or a part of the references."""
+    jobs: dict[str, list[str]] = {part: [part] for part in ORACLE}
+    for name in names:
+        jobs.setdefault(name if name in ADAPTERS else name.split(":")[0], []).append(name)
+    return [jobs[key] for key in sorted(jobs, key=lambda key: LONGEST.index(key) if key in LONGEST else len(LONGEST))]
+
+
+def judge(outcomes: Iterable[Outcome], truths: Truths) -> list[Verdict]:
     """Each cell against the truth, in units of the bound."""
     truths = {**truths, "step": steps.truth()}
     verdicts = []
@@ -62,9 +75,11 @@ def judge(outcomes: Iterable[Outcome], truths: dict[str, Reference]) -> list[Ver
     return verdicts
 
 
-def _verdict(backend: str, cell: Cell, truth: Reference) -> Verdict:
+def _verdict(backend: str, cell: Cell, truth: Reference | str) -> Verdict:
     if cell.status != "ran":
         return Verdict(backend, *cell[:5])
+    if isinstance(truth, str):
+        return Verdict(backend, *cell[:3], "error", truth, results=cell.results)
     if cell.results.keys() != truth.results.keys():
         detail = f"results are {sorted(cell.results)}; expected {sorted(truth.results)}"
         return Verdict(backend, *cell[:3], "fail", detail, float("inf"), cell.results)
@@ -73,21 +88,17 @@ def _verdict(backend: str, cell: Cell, truth: Reference) -> Verdict:
     return Verdict(backend, cell.mode, cell.grade, cell.case, status, detail, ratio, cell.results)
 
 
-def _longest_first(name: str) -> int:
-    order = ["jax:cpu:x64", "oracle", "jax:cpu", "torch:cpu", "tensorflow:cpu", *ADAPTERS, *BACKENDS]
-    return order.index(name)
-
-
-def _work(name: str, folder: Path, options: list[str]) -> tuple[Any, float]:
-    start, path = time.monotonic(), folder / name.replace(":", "_")
-    command = [sys.executable, "-c", START, name, str(path), *options]
+def _work(job: list[str], path: Path, options: list[str]) -> tuple[dict[str, Any], float]:
+    start = time.monotonic()
+    command = [sys.executable, "-c", START, ",".join(job), str(path), *options]
     environment = dict(os.environ)
-    if name in ADAPTERS and ":" in name:
-        environment["KERAS_BACKEND"] = name.split(":")[1]  # Keras reads it once, when it is imported
+    if job[0] in ADAPTERS and ":" in job[0]:
+        environment["KERAS_BACKEND"] = job[0].split(":")[1]  # Keras reads it once, when it is imported
     process = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if process.returncode or not path.exists():
-        if name == "oracle":
-            raise RuntimeError(f"the oracle failed:\n{process.stderr}")
-        crash = f"the worker ended with {process.returncode}: {process.stderr[-2000:]}"
-        return Outcome(name, "", (Cell("start", "", "step", "error", crash),)), time.monotonic() - start
-    return pickle.loads(path.read_bytes()), time.monotonic() - start
+    seconds = time.monotonic() - start
+    if process.returncode == 0 and path.exists():
+        return pickle.loads(path.read_bytes()), seconds
+    if job[0] in ORACLE:
+        raise RuntimeError(f"the oracle failed:\n{process.stderr}")
+    crash = f"the worker ended with {process.returncode}: {process.stderr[-2000:]}"
+    return {name: Outcome(name, "", (Cell("start", "", "step", "error", crash),)) for name in job}, seconds

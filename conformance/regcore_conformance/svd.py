@@ -46,5 +46,5 @@ def _rotate(columns: np.ndarray, V: np.ndarray, p: int, q: int, epsilon: Any, ne
     cosine = 1 / (1 + tangent * tangent) ** 0.5
     for array in (columns, V):
         left, right = array[:, p].copy(), array[:, q].copy()
-        array[:, p], array[:, q] = cosine * (left - tangent * right), cosine * (tangent * left + right)
+        array[:, p], array[:, q] = (left - right * tangent) * cosine, (left * tangent + right) * cosine
     return True

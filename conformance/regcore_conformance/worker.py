@@ -1,6 +1,7 @@
-"""One backend in a process of its own: evaluates every cell and leaves what came out in a file."""
+"""A process of its own for a backend: evaluates every cell and leaves what came out in a file."""
 
 import importlib
+import itertools
 import os
 import pickle
 import sys
@@ -14,7 +15,9 @@ from regcore.config import catalogue
 
 from . import steps
 from .cases import Case, all_cases
+from .depth import left_out
 from .runners import Evaluate, Unsupported
+from .runners.bundle import Bundle, Problem, in_bundles
 
 GRADES = {"float64": (np.float64, False), "float32": (np.float32, False), "exact": (np.float32, True)}
 
@@ -115,48 +118,65 @@ ADAPTERS = {
 }
 
 
-def evaluate(name: str, cases: list[Case], *, full: bool) -> Outcome:
+def evaluate(name: str, cases: list[Case], *, depth: str) -> Outcome:
     """Every case in every mode and grade of one backend, or the reason why there is none."""
     try:
         description, evaluators = BACKENDS[name]()
     except (ImportError, NotHere) as reason:
         return Outcome(name, not_run=str(reason))
-    return Outcome(name, description, tuple(_cells(name, evaluators, cases, full=full)))
+    return Outcome(name, description, tuple(_cells(name, evaluators, cases, depth)))
 
 
-def _cells(name: str, evaluators: dict[str, Evaluate], cases: list[Case], *, full: bool) -> Iterator[Cell]:
+def _cells(name: str, evaluators: dict[str, Evaluate], cases: list[Case], depth: str) -> Iterator[Cell]:
     for mode, function in evaluators.items():
         for grade in GRADES:
-            for case in cases:
-                if not (full or _by_default(name, mode, grade, case)):
-                    yield Cell(mode, grade, case.id, "not run", "compiling for each example takes long: --full")
-                else:
-                    yield _cell(mode, function, grade, case)
+            reasons = {case.id: left_out(depth, name, mode, grade, case.id) for case in cases}
+            yield from (Cell(mode, grade, case, "not run", reason) for case, reason in reasons.items() if reason)
+            here = [case for case in cases if not reasons[case.id]]
+            if isinstance(function, Bundle):
+                yield from _in_bundles(mode, function, grade, here)
+            else:
+                yield from (_cell(mode, function, grade, case) for case in here)
 
 
-def _by_default(name: str, mode: str, grade: str, case: Case) -> bool:
-    """Whether a cell is in the run that takes minutes: where compiling is slow, the first example of each penalty."""
-    first = case.id.split("/")[1] == "0"
-    if mode == "compile":
-        return first and grade != "float64"
-    if name.startswith("jax") and mode == "eager":  # which compiles each operation for each shape
-        return first
-    return first or name != "jax:cpu:x64" or grade == "float64"
+def _in_bundles(mode: str, function: Bundle, grade: str, cases: list[Case]) -> Iterator[Cell]:
+    """Cells of several examples at once. Where that fails, they are halved, until what fails stands alone."""
+    groups = (list(group) for _, group in itertools.groupby(cases, lambda c: (c.id.rpartition("/")[0], c.x.shape)))
+    waiting = in_bundles(groups)
+    while waiting:
+        rounds = waiting.pop()
+        width = len(rounds[0])
+        if width == 1:
+            yield from (_cell(mode, function, grade, case) for (case,) in rounds)
+            continue
+        try:
+            evaluated = [function.together([_problem(grade, case) for case in cases]) for cases in rounds]
+        except Exception:
+            waiting += [[cases[: width // 2] for cases in rounds], [cases[width // 2 :] for cases in rounds]]
+            continue
+        for cases, several in zip(rounds, evaluated, strict=True):
+            yield from (Cell(mode, grade, c.id, "ran", results=of) for c, of in zip(cases, several, strict=True))
 
 
 def _cell(mode: str, function: Evaluate, grade: str, case: Case) -> Cell:
-    dtype, exact = GRADES[grade]
     try:
-        spec = regcore.exact(case.spec) if exact else case.spec
-        return Cell(mode, grade, case.id, "ran", results=function(spec, case.x.astype(dtype), case.params, case.mask))
+        return Cell(mode, grade, case.id, "ran", results=function(*_problem(grade, case)))
     except Unsupported as reason:
         return Cell(mode, grade, case.id, "unsupported", str(reason))
     except Exception as error:  # whatever a backend raises is this cell's outcome, not the end of the suite
         return Cell(mode, grade, case.id, "error", f"{type(error).__name__}: {error}")
 
 
-def adapt(name: str) -> Outcome:
+def _problem(grade: str, case: Case) -> Problem:
+    dtype, exact = GRADES[grade]
+    spec = regcore.exact(case.spec) if exact else case.spec
+    return Problem(spec, case.x.astype(dtype), case.params, case.mask)
+
+
+def adapt(name: str, *, depth: str) -> Outcome:
     """The step of one adapter."""
+    if depth == "quick":
+        return Outcome(name, not_run="left out by --quick")
     try:
         step = importlib.import_module(f"{steps.__name__}.{ADAPTERS[name]}").step
     except ImportError as reason:
@@ -169,16 +189,30 @@ def adapt(name: str) -> Outcome:
         )
 
 
+def truths(part: str, cases: list[Case]) -> dict[str, Any]:
+    """The references of every n-th case, or what is wrong with a formula that has none; `part` is "oracle i n"."""
+    from . import oracle
+
+    first, step = map(int, part.split()[1:])
+    found: dict[str, Any] = {}
+    for case in cases[first::step]:
+        try:
+            found[case.id] = oracle.truth(case)
+        except Exception as error:  # as above
+            found[case.id] = f"no reference: {type(error).__name__}: {error}"
+    return found
+
+
 def main() -> None:
-    """The arguments are a name, the file to leave the outcome in, whether to run everything, and some penalties."""
-    name, path, full, *penalties = sys.argv[1:]
+    """The arguments are names, separated by commas, the file to leave outcomes in, a depth, and some penalties."""
+    names, path, depth, *penalties = sys.argv[1:]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     cases = list(all_cases(catalogue()[penalty] for penalty in penalties))
-    if name == "oracle":
-        from . import oracle
-
-        outcome: Any = {case.id: oracle.truth(case) for case in cases}
-    else:
-        outcome = adapt(name) if name in ADAPTERS else evaluate(name, cases, full=full == "full")
+    outcomes: dict[str, Any] = {}
+    for name in names.split(","):
+        if name.startswith("oracle"):
+            outcomes[name] = truths(name, cases)
+        else:
+            outcomes[name] = adapt(name, depth=depth) if name in ADAPTERS else evaluate(name, cases, depth=depth)
     with open(path, "wb") as file:
-        pickle.dump(outcome, file)
+        pickle.dump(outcomes, file)

@@ -2,7 +2,7 @@
 
 A runner module has `describe()`, versions and policy as text, and `evaluators(dtype)`, {mode: evaluate}. An evaluate
 function takes `(spec, x, params, mask)` of NumPy arrays and returns {"value": ..., "x": ..., parameter: ...}, the
-gradients multiplied by `cases.UPSTREAM`; it raises if the mode it stands for was not really entered.
+gradients by what is floating times `cases.UPSTREAM`; it raises if the mode it stands for was not really entered.
 """
 
 from collections.abc import Callable
@@ -15,3 +15,8 @@ Evaluate = Callable[[Any, np.ndarray, dict[str, np.ndarray], Any], dict[str, np.
 
 class Unsupported(Exception):
     """The library cannot do this at all, for the reason given."""
+
+
+def floating(params: dict[str, np.ndarray]) -> list[str]:
+    """Which of the parameters and inputs have a gradient: labels have none."""
+    return [name for name, param in params.items() if param.dtype.kind == "f"]

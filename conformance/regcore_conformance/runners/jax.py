@@ -1,6 +1,7 @@
 """JAX: reverse mode, operation by operation and under jit."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..cases import UPSTREAM
-from . import Evaluate, Unsupported
+from . import Evaluate, Unsupported, floating
+from .bundle import Bundle, Problem, Results
 
 
 def describe(x64: bool) -> str:
@@ -17,31 +19,38 @@ def describe(x64: bool) -> str:
 
 
 def evaluators(device: str) -> dict[str, Evaluate]:
-    jitted = functools.partial(jax.jit, static_argnums=0)(_call_and_prove)
-    return {
-        "eager": functools.partial(_differentiate, _call, device),
-        "jit": functools.partial(_differentiate, jitted, device),
-    }
+    def eager(*problem: Any) -> Results:
+        (results,) = _run(_call, device, [Problem(*problem)])
+        return results
+
+    return {"eager": eager, "jit": Bundle(lambda specs: functools.partial(_run, _jitted, device))}
 
 
-def _call(spec: Any, x: Any, params: Any, mask: Any) -> Any:
-    value, pull_back = jax.vjp(lambda x, params: spec(x, params, mask=mask), x, params)
-    return value, *pull_back(jnp.full_like(value, UPSTREAM))
+def _call(specs: tuple[Any, ...], inputs: Any) -> list[Any]:
+    return [_differentiate(spec, *arrays) for spec, arrays in zip(specs, inputs, strict=True)]
 
 
-def _call_and_prove(spec: Any, x: Any, params: Any, mask: Any) -> Any:
-    if not isinstance(x, jax.core.Tracer):
+@functools.partial(jax.jit, static_argnums=0)
+def _jitted(specs: tuple[Any, ...], inputs: Any) -> list[Any]:
+    if not all(isinstance(x, jax.core.Tracer) for x, _, _ in inputs):
         raise RuntimeError("this was to be traced by jit and ran operation by operation")
-    return _call(spec, x, params, mask)
+    return _call(specs, inputs)
 
 
-def _differentiate(function: Any, device: str, spec: Any, x: np.ndarray, params: Any, mask: Any) -> Any:
-    if x.dtype == np.float64 and not jax.config.jax_enable_x64:
+def _differentiate(spec: Any, x: Any, params: Any, mask: Any) -> dict[str, Any]:
+    by = {name: params[name] for name in floating(params)}
+    value, pull_back = jax.vjp(lambda x, by: spec(x, {**params, **by}, mask=mask), x, by)
+    dx, dparams = pull_back(jnp.full_like(value, UPSTREAM))
+    return {"value": value, "x": dx, **dparams}
+
+
+def _run(function: Any, device: str, problems: Sequence[Problem]) -> list[Results]:
+    if any(problem.x.dtype == np.float64 for problem in problems) and not jax.config.jax_enable_x64:
         raise Unsupported("JAX has no float64 arrays while x64 is off")
     place = jax.devices(device)[0]
-    x, params, mask = jax.device_put((x, params, mask), place)
-    value, dx, dparams = function(spec, x, params, mask)
-    results = {"value": value, "x": dx, **dparams}
-    if wrong := {str(array.devices()) for array in results.values() if array.devices() != {place}}:
+    inputs = jax.device_put([(problem.x, problem.params, problem.mask) for problem in problems], place)
+    outputs = function(tuple(problem.spec for problem in problems), inputs)
+    arrays = [array for results in outputs for array in results.values()]
+    if wrong := {str(array.devices()) for array in arrays if array.devices() != {place}}:
         raise RuntimeError(f"results are on {wrong} and were to be on {place}")
-    return {name: np.asarray(array) for name, array in results.items()}
+    return [{name: np.asarray(array) for name, array in results.items()} for results in outputs]
