@@ -126,7 +126,7 @@ def plain_examples(kind):
         e
         for e in examples
         if not e.mask_ndim and len(e.shape) == len(first.shape) and min(e.shape) > 1
-        and e.inputs.keys() == first.inputs.keys()
+        and e.spec.inputs().keys() == first.spec.inputs().keys()
         and all(getattr(e.spec, axis) == getattr(first.spec, axis) for axis in axes)
     ]  # fmt: skip
 
