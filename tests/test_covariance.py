@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from replicas import on_replicas
 
 from regcore import Covariance, DeCov, Variance, exact, value, value_and_grad
 
@@ -114,20 +115,10 @@ def test_statistics_over_replicas_are_those_of_the_whole_batch(spec):
     jax = pytest.importorskip("jax", reason="jax is not installed")
     x = jax.numpy.asarray(np.random.default_rng(0).normal(size=(6, 3)) / 2, dtype=jax.numpy.float32)
 
-    class Replicas:
-        size = 2
-
-        def sum(self, array):
-            return jax.lax.psum(array, "replica")
-
-    def shard(x):
-        options = {"across": Replicas()}
-        return spec.value(jax.numpy, x, {}, **options), spec.grad(jax.numpy, x, {}, **options)[0]
-
-    values, dx = jax.vmap(shard, axis_name="replica")(x.reshape(2, 3, 3))
+    values, dx, _ = on_replicas(spec, x, {})
     whole, (whole_dx, _) = value_and_grad(spec, x)
     np.testing.assert_allclose(values, [whole, whole], rtol=1e-6)
-    np.testing.assert_allclose(dx.reshape(6, 3) / 2, whole_dx, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(dx, whole_dx, rtol=1e-4, atol=1e-7)
 
 
 @SPECS

@@ -8,6 +8,7 @@ from derivatives import derivative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from replicas import AXIS, Replicas
 
 from regcore import ConfidencePenalty, LoadBalance, ZLoss, exact, value, value_and_grad
 
@@ -153,21 +154,15 @@ def test_statistics_over_replicas_are_those_of_the_whole_batch():
     z = jnp.asarray(Z.reshape(8, 3), dtype=jnp.float32)
     mask = jnp.asarray([True, False, True, True, True, True, False, False])
 
-    class Replicas:
-        size = 2
-
-        def sum(self, array):
-            return jax.lax.psum(array, "replica")
-
     def shard(z, mask):
         arguments = (jnp, z, {})
         return (
-            spec.value(*arguments, mask=mask, across=Replicas()),
-            spec.grad(*arguments, mask=mask, across=Replicas())[0],
-            spec.value(*arguments, across=Replicas()),
+            spec.value(*arguments, mask=mask, across=Replicas(2)),
+            spec.grad(*arguments, mask=mask, across=Replicas(2))[0],
+            spec.value(*arguments, across=Replicas(2)),
         )
 
-    masked, dz, full = jax.vmap(shard, axis_name="replica")(z.reshape(2, 4, 3), mask.reshape(2, 4))
+    masked, dz, full = jax.vmap(shard, axis_name=AXIS)(z.reshape(2, 4, 3), mask.reshape(2, 4))
     whole, (whole_dz, _) = value_and_grad(spec, z, mask=mask)
     np.testing.assert_allclose(masked, [whole, whole], rtol=1e-6)
     np.testing.assert_allclose(dz.reshape(8, 3) / 2, whole_dz, rtol=1e-5, atol=1e-8)

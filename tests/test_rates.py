@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from replicas import AXIS, Replicas
 
 from regcore import FLOPS, DeadUnits, FiringRateBand, HoyerSquare, KLSparsity, exact, value, value_and_grad
 
@@ -145,21 +146,12 @@ def test_replicas_have_the_statistics_of_the_whole_batch(spec, masked):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)) - 1.0, dtype=jnp.float32)
     mask = jnp.asarray([True, True, True, False, False, False]) if masked else jnp.ones(6, dtype=bool)
 
-    class Replicas:
-        size = 3
-
-        def sum(self, array):
-            return jax.lax.psum(array, "replica")
-
-        def max(self, array):
-            return jax.lax.pmax(array, "replica")
-
     def shard(x, mask):
         mask = mask if masked else None
-        dx, _ = spec.grad(jnp, x, {}, mask=mask, across=Replicas())
-        return spec.value(jnp, x, {}, mask=mask, across=Replicas()), dx
+        dx, _ = spec.grad(jnp, x, {}, mask=mask, across=Replicas(3))
+        return spec.value(jnp, x, {}, mask=mask, across=Replicas(3)), dx
 
-    values, dx = jax.jit(jax.vmap(shard, axis_name="replica"))(x.reshape(3, 2, 3), mask.reshape(3, 2))
+    values, dx = jax.jit(jax.vmap(shard, axis_name=AXIS))(x.reshape(3, 2, 3), mask.reshape(3, 2))
     whole, (whole_dx, _) = value_and_grad(spec, x, mask=mask if masked else None)
     np.testing.assert_allclose(values, [whole] * 3, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(dx.reshape(6, 3) / 3, whole_dx, rtol=1e-4, atol=1e-7)

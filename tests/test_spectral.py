@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from replicas import on_replicas
 
 from regcore import (
     CodingRate,
@@ -248,20 +249,10 @@ def test_the_rate_over_replicas_is_that_of_the_whole_batch():
     spec = CodingRate(centre=True)
     x = jax.numpy.asarray(np.random.default_rng(0).normal(size=(6, 4)), dtype=jax.numpy.float32)
 
-    class Replicas:
-        size = 2
-
-        def sum(self, array):
-            return jax.lax.psum(array, "replica")
-
-    def shard(x):
-        options = {"across": Replicas()}
-        return spec.value(jax.numpy, x, {}, **options), spec.grad(jax.numpy, x, {}, **options)[0]
-
-    values, dx = jax.vmap(shard, axis_name="replica")(x.reshape(2, 3, 4))
+    values, dx, _ = on_replicas(spec, x, {})
     whole, (whole_dx, _) = value_and_grad(spec, x)
     np.testing.assert_allclose(values, [whole, whole], rtol=1e-5)
-    np.testing.assert_allclose(dx.reshape(6, 4) / 2, whole_dx, atol=1e-5)
+    np.testing.assert_allclose(dx, whole_dx, atol=1e-5)
 
 
 @SPECS

@@ -7,6 +7,7 @@ import pytest
 from derivatives import derivative
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from replicas import AXIS, Replicas
 
 from regcore import BarlowTwins, exact, value, value_and_grad
 
@@ -92,17 +93,11 @@ def test_statistics_over_replicas_are_those_of_the_whole_batch():
     jnp = jax.numpy
     x, other = (jnp.asarray(view, dtype=jnp.float32) for view in (X, OTHER))
 
-    class Replicas:
-        size = 2
-
-        def sum(self, array):
-            return jax.lax.psum(array, "replica")
-
     def shard(x, other):
-        dx, dparams = SPEC.grad(jnp, x, {"other": other}, across=Replicas())
-        return SPEC.value(jnp, x, {"other": other}, across=Replicas()), dx, dparams["other"]
+        dx, dparams = SPEC.grad(jnp, x, {"other": other}, across=Replicas(2))
+        return SPEC.value(jnp, x, {"other": other}, across=Replicas(2)), dx, dparams["other"]
 
-    values, dx, dother = jax.vmap(shard, axis_name="replica")(x.reshape(2, 3, 3), other.reshape(2, 3, 3))
+    values, dx, dother = jax.vmap(shard, axis_name=AXIS)(x.reshape(2, 3, 3), other.reshape(2, 3, 3))
     whole, (whole_dx, whole_dparams) = value_and_grad(SPEC, X, other=OTHER)
     np.testing.assert_allclose(values, [whole, whole], rtol=1e-5)
     np.testing.assert_allclose(dx.reshape(6, 3) / 2, whole_dx, rtol=1e-4, atol=1e-6)
