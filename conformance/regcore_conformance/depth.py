@@ -1,5 +1,7 @@
 """How much is run: all of it, what takes minutes, or what takes seconds; and why the rest is not."""
 
+X64_IS_NO_MATTER = {("eager", "float32"), ("jit", "float32"), ("jit", "exact")}
+
 
 def left_out(depth: str, backend: str, mode: str, grade: str, case: str) -> str:
     """Why a cell is not run, or "" if it is; `depth` is "default", "full" or "quick".
@@ -22,6 +24,6 @@ def left_out(depth: str, backend: str, mode: str, grade: str, case: str) -> str:
         return "takes long, and float32 and the exact grade are run: --full"
     if grade != "float32" and mode == "compile":  # 4 seconds for each penalty, where other compilers take a tenth
         return "takes long, and float32 is run: --full"
-    if (backend, mode, grade) == ("jax:cpu:x64", "eager", "float32"):
+    if backend == "jax:cpu:x64" and (mode, grade) in X64_IS_NO_MATTER:
         return "takes long, and jax:cpu runs the same with x64 off: --full"
     return ""
