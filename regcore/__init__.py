@@ -19,6 +19,7 @@ from .composition import coupled as coupled
 from .composition import exact as exact
 from .config import from_config as from_config
 from .config import to_config as to_config
+from .functional import attach as attach
 from .functional import combine as combine
 from .functional import value as value
 from .functional import value_and_grad as value_and_grad
@@ -47,6 +48,7 @@ from .penalty import Term as Term
 from .presets import get as get
 from .regressor import DecisionList as DecisionList
 from .regressor import QuasiArithmeticMean as QuasiArithmeticMean
+from .replicas import Alone as Alone
 from .sites import match as match
 from .sites import select as select
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from . import backends, precision
+from .replicas import Alone
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,13 +23,20 @@ def _as_written(function: F) -> F:
 
 @_as_written
 def value(
-    spec: "Penalty", x: "Array", params: "Params | None" = None, *, mask: "Array" = None, **inputs: "Array"
+    spec: "Penalty",
+    x: "Array",
+    params: "Params | None" = None,
+    *,
+    mask: "Array" = None,
+    across: Any = Alone,
+    **inputs: "Array",
 ) -> "Array":
     """The penalty of `x`: a 0-d array of its library, float64 for float64 input and float32 otherwise.
 
     On arrays of PyTorch, JAX and TensorFlow it is differentiable in `x`, `params` and `inputs`, and its derivative is
     the penalty's closed form. `mask` is a boolean array over the leading axes of `x`: True counts. `inputs` are arrays
-    that the penalty needs beside `x`, such as labels; see `spec.inputs()`.
+    that the penalty needs beside `x`, such as labels; see `spec.inputs()`. `across` sums over replicas that share a batch;
+    see `regcore.Alone`.
 
     Raises TypeError for what is no real floating-point array, and ValueError for an empty array, a shape on which the
     penalty is not defined, a mask that does not fit, and parameters and inputs that are missing, unknown or of another
@@ -38,7 +46,39 @@ def value(
     2.5
     """
     backend, params, mask = _enter(spec, x, {**(params or {}), **inputs}, mask)
-    return backend.value(spec, x, params, mask)
+    return backend.value(spec, x, params, mask, across)
+
+
+@_as_written
+def attach(
+    spec: "Penalty",
+    x: "Array",
+    params: "Params | None" = None,
+    *,
+    scale: Any = 1.0,
+    mask: "Array" = None,
+    across: Any = Alone,
+    **inputs: "Array",
+) -> "Array":
+    """`x`, with `scale` times the gradient of the penalty added to whatever gradient comes back through it.
+
+    Gradients are those of a loss to which `scale` times the penalty was added, and there is nothing to collect: so it
+    works where values cannot leave, as in reentrant checkpointing and in a scan. `scale` is the weight of the penalty
+    times what the loss is multiplied by before it is differentiated; it is no array to differentiate by. The value is
+    not computed. Nothing comes back through an `x` that has no part in the loss, so the penalty is then lost.
+
+    Raises what `value` raises, ValueError for a penalty that multiplies the task loss, and TypeError for arrays of a
+    library that does not differentiate, such as NumPy.
+
+        h = regcore.attach(regcore.L1(), h, scale=0.1)
+    """
+    if coupled := [term.name for term in spec.terms() if term.coupled]:
+        raise ValueError(
+            f"{coupled} of {spec} multiplies the task loss, which is not known where its gradient would be attached: "
+            "collect its value, or add it with regcore.added(...)"
+        )
+    backend, params, mask = _enter(spec, x, {**(params or {}), **inputs}, mask)
+    return backend.attach(spec, x, params, mask, across, float(scale) if isinstance(scale, numbers.Real) else scale)
 
 
 @_as_written
@@ -48,6 +88,7 @@ def value_and_grad(
     params: "Params | None" = None,
     *,
     mask: "Array" = None,
+    across: Any = Alone,
     upstream: float = 1.0,
     **inputs: "Array",
 ) -> tuple["Array", "Gradient"]:
@@ -61,7 +102,10 @@ def value_and_grad(
     array([1., 3.])
     """
     backend, params, mask = _enter(spec, x, {**(params or {}), **inputs}, mask)
-    return backend.value(spec, x, params, mask), backend.grad(spec, x, params, mask, float(upstream))
+    return (
+        backend.value(spec, x, params, mask, across),
+        backend.grad(spec, x, params, mask, across, float(upstream)),
+    )
 
 
 def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "Array":

@@ -10,29 +10,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import fields, functional
+from .replicas import Alone as Alone
 
 Array = Any  # an array of the library behind `xp`
 Params = Mapping[str, Array]  # learned parameters, and inputs beside `x`, by name
 Shape = tuple[int | None, ...]  # None is a size that is not known yet
 Gradient = tuple[Array, dict[str, Array]]  # (d value / d x, {name: d value / d parameter})
-
-
-class Alone:
-    """Statistics of a single replica: the sum over replicas is its own.
-
-    A data-parallel trainer passes its own object with the same members. The value is then that of the whole batch on
-    every replica, and gradients are scaled by `size`, so that averaging them over replicas gives the exact one.
-    """
-
-    size = 1
-
-    @staticmethod
-    def sum(array: Array) -> Array:
-        return array
-
-    @staticmethod
-    def max(array: Array) -> Array:
-        return array
 
 
 class Example(NamedTuple):
@@ -124,8 +107,10 @@ class Penalty(abc.ABC):
         """This penalty under another name in reports and among parameters."""
         return composition.Named(name=name, penalty=self)
 
-    def __call__(self, x: Array, params: Params | None = None, *, mask: Array = None, **inputs: Array) -> Array:
-        return functional.value(self, x, params, mask=mask, **inputs)
+    def __call__(
+        self, x: Array, params: Params | None = None, *, mask: Array = None, across: Any = Alone, **inputs: Array
+    ) -> Array:
+        return functional.value(self, x, params, mask=mask, across=across, **inputs)
 
     def __str__(self) -> str:
         values = ((field, getattr(self, field.name)) for field in dataclasses.fields(self))

@@ -14,16 +14,18 @@ def check_dtype(xp: Any, spec: "Penalty", x: "Array") -> None:
         )
 
 
-def value(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> "Array":
+def value(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any) -> "Array":
     """The value, rounded to float64 for float64 input and to float32 for every other."""
     wide = _compute_dtype(xp, spec, x)
-    result = spec.value(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask)
+    result = spec.value(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask, across=across)
     return _cast(xp, result, xp.float64 if x.dtype == xp.float64 else xp.float32)
 
 
-def grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", upstream: "Array") -> "Gradient":
+def grad(
+    xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any, upstream: "Array"
+) -> "Gradient":
     """`upstream` times the gradient, each part rounded to the dtype of what it is taken by."""
-    dx, dparams = wide_grad(xp, spec, x, params, mask)
+    dx, dparams = wide_grad(xp, spec, x, params, mask, across)
     if not isinstance(upstream, float):
         upstream = _cast(xp, upstream, dx.dtype)
     return (
@@ -32,10 +34,10 @@ def grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", 
     )
 
 
-def wide_grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> "Gradient":
+def wide_grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any) -> "Gradient":
     """The gradient before rounding."""
     wide = _compute_dtype(xp, spec, x)
-    return spec.grad(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask)
+    return spec.grad(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask, across=across)
 
 
 def round_once(xp: Any, array: "Array", dtype: Any) -> "Array":

@@ -26,11 +26,18 @@ def asarray(constant: Any, x: Any) -> Any:
     return namespace(x).asarray(constant, device=array_api_compat.device(x))
 
 
-def value(spec: Any, x: Any, params: Any, mask: Any) -> Any:
+def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> Any:
     with np.errstate(all="ignore"):  # NaN and inf have decided outcomes
-        return precision.value(namespace(x), spec, x, params, mask)
+        return precision.value(namespace(x), spec, x, params, mask, across)
 
 
-def grad(spec: Any, x: Any, params: Any, mask: Any, upstream: Any) -> Any:
+def grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     with np.errstate(all="ignore"):
-        return precision.grad(namespace(x), spec, x, params, mask, upstream)
+        return precision.grad(namespace(x), spec, x, params, mask, across, upstream)
+
+
+def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, scale: Any) -> Any:
+    raise TypeError(
+        f"{spec} was attached to an array of {type(x).__module__.split('.')[0]}, which does not differentiate: "
+        "take the gradient by regcore.value_and_grad"
+    )

@@ -19,32 +19,54 @@ def asarray(constant: Any, x: Any) -> jax.Array:
     return jnp.asarray(constant)
 
 
-def value(spec: Any, x: Any, params: Any, mask: Any) -> jax.Array:
-    return _penalty(spec, x, params, mask)
+def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> jax.Array:
+    return _penalty(spec, across, x, params, mask)
 
 
-def grad(spec: Any, x: Any, params: Any, mask: Any, upstream: Any) -> Any:
+def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, scale: Any) -> jax.Array:
+    return _attached(spec, across, x, params, mask, scale)
+
+
+def grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     with _arithmetic(spec):
-        return precision.grad(jnp, spec, x, params, mask, upstream)
+        return precision.grad(jnp, spec, x, params, mask, across, upstream)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _penalty(spec: Any, x: Any, params: Any, mask: Any) -> jax.Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _penalty(spec: Any, across: Any, x: Any, params: Any, mask: Any) -> jax.Array:
     with _arithmetic(spec):
-        return precision.value(jnp, spec, x, params, mask)
+        return precision.value(jnp, spec, x, params, mask, across)
 
 
 @_penalty.defjvp
-def _penalty_jvp(spec: Any, primals: Any, tangents: Any) -> Any:
+def _penalty_jvp(spec: Any, across: Any, primals: Any, tangents: Any) -> Any:
     x, params, mask = primals
     dx, dparams, _ = tangents
-    result = _penalty(spec, x, params, mask)
+    result = _penalty(spec, across, x, params, mask)
     with _arithmetic(spec):
-        by_x, by_params = precision.wide_grad(jnp, spec, x, params, mask)
+        by_x, by_params = precision.wide_grad(jnp, spec, x, params, mask, across)
         tangent = jnp.sum(by_x * dx.astype(by_x.dtype))
         for name, by_param in by_params.items():
             tangent = tangent + jnp.sum(by_param * dparams[name].astype(by_param.dtype))
         return result, tangent.astype(result.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _attached(spec: Any, across: Any, x: Any, params: Any, mask: Any, scale: Any) -> jax.Array:
+    return x
+
+
+def _attached_forward(spec: Any, across: Any, x: Any, params: Any, mask: Any, scale: Any) -> Any:
+    return x, (x, params, mask, scale)
+
+
+def _attached_backward(spec: Any, across: Any, kept: Any, upstream: jax.Array) -> Any:
+    x, params, mask, scale = kept
+    dx, dparams = grad(spec, x, params, mask, across, scale)
+    return upstream + dx, {name: dparams.get(name) for name in params}, None, None
+
+
+_attached.defvjp(_attached_forward, _attached_backward)
 
 
 @contextlib.contextmanager

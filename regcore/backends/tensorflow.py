@@ -22,22 +22,35 @@ def asarray(constant: Any, x: Any) -> tf.Tensor:
     return tf.convert_to_tensor(constant)
 
 
-def value(spec: Any, x: Any, params: Any, mask: Any) -> tf.Tensor:
+def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> tf.Tensor:
     @tf.custom_gradient
     def penalty(x: tf.Tensor, *params: tf.Tensor) -> Any:
         def backward(upstream: tf.Tensor) -> Any:
-            dx, dparams = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), mask, upstream)
+            dx, dparams = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), mask, across, upstream)
             return dx, *(dparams.get(name) for name in names)  # labels have none
 
-        return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask), backward
+        return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask, across), backward
 
     names = tuple(params)
     return penalty(tf.convert_to_tensor(x), *(tf.convert_to_tensor(param) for param in params.values()))
 
 
-def grad(spec: Any, x: Any, params: Any, mask: Any, upstream: Any) -> Any:
+def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, scale: Any) -> tf.Tensor:
+    @tf.custom_gradient
+    def attached(x: tf.Tensor, *params: tf.Tensor) -> Any:
+        def backward(upstream: tf.Tensor) -> Any:
+            dx, dparams = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), mask, across, scale)
+            return upstream + dx, *(dparams.get(name) for name in names)
+
+        return tf.identity(x), backward
+
+    names = tuple(params)
+    return attached(tf.convert_to_tensor(x), *(tf.convert_to_tensor(param) for param in params.values()))
+
+
+def grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     params = {name: tf.convert_to_tensor(param) for name, param in params.items()}
-    return precision.grad(xp, spec, tf.convert_to_tensor(x), params, mask, upstream)
+    return precision.grad(xp, spec, tf.convert_to_tensor(x), params, mask, across, upstream)
 
 
 def _isdtype(dtype: tf.DType, kind: str) -> bool:

@@ -20,8 +20,8 @@ def asarray(constant: Any, x: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(constant, device=x.device)
 
 
-def value(spec: Any, x: torch.Tensor, params: Any, mask: Any) -> torch.Tensor:
-    arguments = (spec, tuple(params), mask, x, *params.values())
+def value(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> torch.Tensor:
+    arguments = (spec, across, tuple(params), mask, x, *params.values())
     if not torch.compiler.is_compiling():
         return _PenaltyWithJvp.apply(*arguments)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *params.values())):
@@ -29,9 +29,15 @@ def value(spec: Any, x: torch.Tensor, params: Any, mask: Any) -> torch.Tensor:
     return _Penalty.forward(*arguments)  # Dynamo hands a context to an apply that needs no gradient, as first argument
 
 
-def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, upstream: Any) -> Any:
+def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, scale: Any) -> torch.Tensor:
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *params.values())):
+        return _Attached.apply(spec, across, tuple(params), mask, scale, x, *params.values())
+    return x
+
+
+def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     with torch.autocast(x.device.type, enabled=False):
-        return precision.grad(xp, spec, x, params, mask, upstream)
+        return precision.grad(xp, spec, x, params, mask, across, upstream)
 
 
 class _Penalty(torch.autograd.Function):
@@ -40,34 +46,58 @@ class _Penalty(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(spec: Any, names: tuple[str, ...], mask: Any, x: Any, *params: Any) -> Any:
+    def forward(spec: Any, across: Any, names: tuple[str, ...], mask: Any, x: Any, *params: Any) -> Any:
         with torch.autocast(x.device.type, enabled=False):
-            return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask)
+            return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask, across)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.spec, ctx.names, mask, x, *params = inputs
+        ctx.spec, ctx.across, ctx.names, mask, x, *params = inputs
         ctx.save_for_backward(mask, x, *params)
         ctx.save_for_forward(mask, x, *params)
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:
         mask, x, *params = ctx.saved_tensors
-        dx, dparams = grad(ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask, upstream)
-        return None, None, None, dx, *(dparams.get(name) for name in ctx.names)  # labels have none
+        dx, dparams = grad(ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask, ctx.across, upstream)
+        return None, None, None, None, dx, *(dparams.get(name) for name in ctx.names)  # labels have none
 
 
 class _PenaltyWithJvp(_Penalty):
     """Forward mode as well, outside torch.compile: Dynamo refuses a Function that has a jvp."""
 
     @staticmethod
-    def jvp(ctx: Any, _spec: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
+    def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
         mask, x, *params = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
-            dx, dparams = precision.wide_grad(xp, ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask)
+            named = dict(zip(ctx.names, params, strict=True))
+            dx, dparams = precision.wide_grad(xp, ctx.spec, x, named, mask, ctx.across)
             products = [
                 (d * tangent.to(d.dtype)).sum()
                 for d, tangent in zip((dx, *(dparams.get(name) for name in ctx.names)), tangents, strict=True)
                 if d is not None and tangent is not None
             ]
             return sum(products).to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+
+
+class _Attached(torch.autograd.Function):
+    """Identity, with the gradient of the penalty in its backward. `scale` is read there, when the loss is known."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(spec: Any, across: Any, names: Any, mask: Any, scale: Any, x: Any, *params: Any) -> Any:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.spec, ctx.across, ctx.names, mask, scale, x, *params = inputs
+        ctx.scale = None if isinstance(scale, torch.Tensor) else scale
+        ctx.save_for_backward(mask, scale if ctx.scale is None else None, x, *params)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        mask, scale, x, *params = ctx.saved_tensors
+        scale = ctx.scale if scale is None else scale
+        dx, dparams = grad(ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask, ctx.across, scale)
+        return None, None, None, None, None, upstream + dx, *(dparams.get(name) for name in ctx.names)
