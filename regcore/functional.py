@@ -35,8 +35,8 @@ def value(
 
     On arrays of PyTorch, JAX and TensorFlow it is differentiable in `x`, `params` and `inputs`, and its derivative is
     the penalty's closed form. `mask` is a boolean array over the leading axes of `x`: True counts. `inputs` are arrays
-    that the penalty needs beside `x`, such as labels; see `spec.inputs()`. `across` sums over replicas that share a batch;
-    see `regcore.Alone`.
+    that the penalty needs beside `x`, such as labels; see `spec.inputs()`. `across` sums over replicas that share a
+    batch; see `regcore.Alone`.
 
     Raises TypeError for what is no real floating-point array, and ValueError for an empty array, a shape on which the
     penalty is not defined, a mask that does not fit, and parameters and inputs that are missing, unknown or of another
@@ -64,21 +64,18 @@ def attach(
 
     Gradients are those of a loss to which `scale` times the penalty was added, and there is nothing to collect: so it
     works where values cannot leave, as in reentrant checkpointing and in a scan. `scale` is the weight of the penalty
-    times what the loss is multiplied by before it is differentiated; it is no array to differentiate by. The value is
-    not computed. Nothing comes back through an `x` that has no part in the loss, so the penalty is then lost.
+    times what the loss is multiplied by before it is differentiated, a number, a 0-d array or a tuple of factors; none
+    is differentiated by, and PyTorch reads them in backward. The value is not computed. Nothing comes back through an
+    `x` that has no part in the loss, so the penalty is then lost.
 
     Raises what `value` raises, ValueError for a penalty that multiplies the task loss, and TypeError for arrays of a
     library that does not differentiate, such as NumPy.
 
         h = regcore.attach(regcore.L1(), h, scale=0.1)
     """
-    if coupled := [term.name for term in spec.terms() if term.coupled]:
-        raise ValueError(
-            f"{coupled} of {spec} multiplies the task loss, which is not known where its gradient would be attached: "
-            "collect its value, or add it with regcore.added(...)"
-        )
+    refuse_coupled(spec)
     backend, params, mask = _enter(spec, x, {**(params or {}), **inputs}, mask)
-    return backend.attach(spec, x, params, mask, across, float(scale) if isinstance(scale, numbers.Real) else scale)
+    return backend.attach(spec, x, params, mask, across, scale if isinstance(scale, tuple) else (scale,))
 
 
 @_as_written
@@ -123,6 +120,15 @@ def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "A
             added = term if added is None else added + term
     total = task if factor is None else task * (1.0 + factor)
     return total if added is None else total + added
+
+
+def refuse_coupled(spec: "Penalty") -> None:
+    """Raise ValueError for a penalty whose gradient cannot be attached, because it multiplies the task loss."""
+    if coupled := [term.name for term in spec.terms() if term.coupled]:
+        raise ValueError(
+            f"{coupled} of {spec} multiplies the task loss, which is not known where its gradient would be attached: "
+            "collect its value, or add it with regcore.added(...)"
+        )
 
 
 def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tuple[Any, dict[str, "Array"], "Array"]:

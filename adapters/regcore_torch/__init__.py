@@ -1,7 +1,20 @@
 """regcore for PyTorch: a layer to put into a model, and forward hooks for models written without it."""
 
-from .hooks import Regularizer, Report, regularize
+from regcore.report import Report
+
 from .layer import Regularize
 from .parametrize import Parametrized, parametrize, unparametrize
+from .regularizer import Regularizer
+from .replicas import AllReduce
+from .rules import regularize
 
-__all__ = ["Parametrized", "Regularize", "Regularizer", "Report", "parametrize", "regularize", "unparametrize"]
+__all__ = [
+    "AllReduce",
+    "Parametrized",
+    "Regularize",
+    "Regularizer",
+    "Report",
+    "parametrize",
+    "regularize",
+    "unparametrize",
+]

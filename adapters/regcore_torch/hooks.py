@@ -1,168 +1,94 @@
-"""Penalties for a model as it is: forward hooks by name, and one handle for the loss."""
+"""Forward hooks of a regularizer, which do nothing in a copy of the model."""
 
-import functools
-import operator
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-import regcore
-
-from .layer import Regularize
-
-
-class Report(NamedTuple):
-    """What happened to one term at one site."""
-
-    fired: int  # values that the loss took
-    value: float | None  # the last of them, unweighted
-    coefficient: float
-    reached: bool  # whether backward came through the last of them
+from .layer import Regularize, recomputing
+from .outputs import Select, chosen, replaced
+from .passes import Passes
 
 
-def regularize(model: nn.Module, rules: Mapping[str, regcore.Penalty] | None = None) -> "Regularizer":
-    """Record the penalties of the outputs of the modules that `rules` names, and of the `Regularize` layers in it.
+class Hook:
+    """Calls a function. Copied or pickled it is one that does nothing: a copy of a model has no part in the loss."""
 
-    Rules are `{glob: spec}` over `model.named_modules()`, where `*` is one component and `**` any number. A module that
-    returns a tuple, as recurrent layers do, is penalized for its first element. Give learned parameters to the
-    optimizer: they are `reg.parameters()` for rules, and the model's own for layers.
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
 
-        reg = regularize(model, {"encoder.*": 0.1 * regcore.L1(), "rnn": 2.0 * regcore.AR() + regcore.TAR(time_axis=0)})
-        loss = reg.combine(task_loss)
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
 
-    Raises ValueError for a glob that matches no module, and if there is nothing to regularize at all.
-    """
-    return Regularizer(model, rules or {})
+    def __reduce__(self) -> Any:
+        return Hook, (_nothing,)
 
 
-class Regularizer(nn.Module):
-    """What `regularize` returns: the sites, their learned parameters, the total, and the report."""
+class Watch:
+    """What the hooks of one model have in common: when they act, and the mask of the present forward pass."""
 
-    def __init__(self, model: nn.Module, rules: Mapping[str, regcore.Penalty]) -> None:
-        super().__init__()
-        modules = dict(model.named_modules())
-        layers = {path: module for path, module in modules.items() if isinstance(module, Regularize)}
-        inside = tuple(f"{path}." for path in layers)
-        chosen = regcore.select(rules, [path for path in modules if path and not f"{path}.".startswith(inside)])
-        if not chosen and not layers:
-            raise ValueError(
-                "there is nothing to regularize: pass rules {glob: spec}, or put Regularize into the model"
-            )
-        hooked = {
-            path: _like(model, Regularize(functools.reduce(operator.add, specs))) for path, specs in chosen.items()
-        }
-        self.sites = nn.ModuleDict({path.replace(".", "/"): site for path, site in hooked.items()})
-        self._root = (model,)  # in a tuple, so that the model is no part of this module
-        self._every = {**layers, **hooked}
-        self._hooks = [modules[path].register_forward_hook(_Hook(path, site, model)) for path, site in hooked.items()]
-        self._removed = False
-        self._fired: dict[str, int] = {}
-        self._last: dict[str, Tensor] = {}
-        self._reached: set[str] = set()
+    def __init__(self, root: nn.Module, passes: Passes, train_only: bool, mask: Callable[..., Any] | None) -> None:
+        self.root, self.passes, self.train_only = root, passes, train_only
+        self._mask_of, self._mask = mask, None
+        self._masks = 0  # forward passes since a backward
+        self._differentiated = False
+        self._grad = True  # whether gradients were enabled where the pass began; a checkpoint disables them inside
 
-    def combine(self, task: Tensor) -> Tensor:
-        """`task * (1 + sum of coupled terms) + sum of added terms`, over all sites and calls since the last one.
+    def before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self.passes.begin()
+        self._grad = torch.is_grad_enabled()
+        if self._mask_of is not None:
+            self._mask = self._mask_of(*args, **kwargs)
+            self._masks = 1 if self._differentiated else self._masks + 1
+            self._differentiated = False
 
-        Returns `task` as it is in evaluation mode and without gradients, where nothing is recorded. Raises RuntimeError
-        if a site recorded nothing, or recorded a value through which no gradient can flow.
-        """
-        if self._removed:
+    def after(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.passes.end(output, self.root.training)
+
+    def backward_came(self) -> None:
+        self._differentiated = True
+
+    def acts(self, site: Regularize) -> bool:
+        if not self.train_only:
+            return True
+        attached = site.mode == "attach" and self._grad
+        return self.root.training and (torch.is_grad_enabled() or attached)
+
+    def mask(self, path: str) -> Tensor | None:
+        if self._mask is not None and self._masks > 1 and recomputing():
             raise RuntimeError(
-                "this regularizer was removed from its model; call regularize(model, rules) for a new one"
+                f"{path!r} is recomputed in backward by a checkpoint, after another forward pass brought another mask: "
+                "call backward after each forward pass, or do not checkpoint this site"
             )
-        if not self._root[0].training or not torch.is_grad_enabled():
-            return task
-        taken = {path: site.take() for path, site in self._every.items()}
-        _refuse_lost(taken)
-        terms = []
-        for path, calls in taken.items():
-            for term, *values in zip(self._every[path].terms, *calls, strict=True):
-                value = functools.reduce(torch.add, values)
-                self._note(f"{path}/{term.name}", len(values), value)
-                terms.append((self._every[path].coefficient(term.name).to(value.dtype), value, term.coupled))
-        return regcore.combine(task, terms)
-
-    def report(self) -> dict[str, Report]:
-        """What happened so far, by `<site>/<term>`."""
-        return {
-            name: Report(
-                fired=self._fired.get(name, 0),
-                value=float(self._last[name]) if name in self._last else None,
-                coefficient=float(site.coefficient(term.name)),
-                reached=name in self._reached,
-            )
-            for path, site in self._every.items()
-            for term in site.terms
-            for name in [f"{path}/{term.name}"]
-        }
-
-    def reset(self) -> None:
-        """Drop what was recorded and not combined, such as after a forward pass that failed."""
-        for site in self._every.values():
-            site.take()
-
-    def remove(self) -> None:
-        """Take the hooks off the model. Layers stay in it, for another `regularize(model)`."""
-        for hook in self._hooks:
-            hook.remove()
-        self.reset()
-        self._removed = True
-
-    def __enter__(self) -> "Regularizer":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
-
-    def _note(self, name: str, calls: int, value: Tensor) -> None:
-        self._fired[name] = self._fired.get(name, 0) + calls
-        self._last[name] = value.detach()
-        self._reached.discard(name)
-        value.register_hook(lambda _: self._reached.add(name))
+        return self._mask
 
 
-def _refuse_lost(taken: Mapping[str, list[tuple[Tensor, ...]]]) -> None:
-    if silent := [path for path, calls in taken.items() if not calls]:
-        raise RuntimeError(
-            f"{silent} recorded no penalty since the last combine. Was the module called in this step, by module(x) "
-            "and not by module.forward(x)? Was it regularized before the first call of a compiled model (if not, call "
-            "torch._dynamo.reset())? Is it inside reentrant checkpointing (if so, pass use_reentrant=False)?"
-        )
-    if cut := [path for path, calls in taken.items() if not all(v.requires_grad for values in calls for v in values)]:
-        raise RuntimeError(
-            f"no gradient can flow through the penalty at {cut}: what it saw is detached. Are all parameters before it "
-            "frozen, or is its input detached?"
-        )
+class SiteHook:
+    """Shows the output of one module to its site."""
+
+    def __init__(self, path: str, site: Regularize, watch: Watch, select: Select, clone: bool) -> None:
+        self.path, self.site, self.watch, self.select, self.clone = path, site, watch, select, clone
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        if not self.watch.acts(self.site):
+            return None
+        batch_first = bool(getattr(module, "batch_first", False))  # of recurrent layers
+        x, mask = chosen(self.path, output, self.select, batch_first)
+        mask = self.watch.mask(self.path) if mask is None else mask
+        if self.site.mode == "collect":
+            observed(self.path, self.site, x.clone() if self.clone else x, mask)
+            return None  # anything else would replace the output
+        attached = observed(self.path, self.site, x, mask)
+        return replaced(self.path, output, self.select, attached.clone() if self.clone else attached, batch_first)
 
 
-class _Hook:
-    """Records the output of one module while the whole model trains; returning anything would replace that output."""
-
-    def __init__(self, path: str, site: Regularize, root: nn.Module) -> None:
-        self.path, self.site, self.root = path, site, root
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self.root.training and torch.is_grad_enabled():
-            self.site.record(self._tensor(output))
-
-    def _tensor(self, output: Any) -> Tensor:
-        first = output[0] if isinstance(output, tuple) and not isinstance(output, PackedSequence) else output
-        if not isinstance(first, Tensor):
-            raise TypeError(
-                f"{self.path!r} returned {type(output).__name__}; expected a tensor or a tuple that starts with one: "
-                "put a Regularize layer where the tensor is"
-            )
-        return first
+def observed(path: str, site: Regularize, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What the site makes of `x`; errors name the site."""
+    try:
+        return site.observe(x, mask)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"at {path!r}: {error}") from None
 
 
-def _like(model: nn.Module, site: Regularize) -> Regularize:
-    """On the device of the model, and in float64 for a float64 model."""
-    first = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if first is not None:
-        site.to(first.device, torch.float64 if first.dtype == torch.float64 else torch.float32)
-        for term in site.terms:
-            site.set_coefficient(term.name, term.weight)  # again, in the new dtype
-    return site
+def _nothing(*arguments: Any) -> None:
+    return None

@@ -1,13 +1,16 @@
-"""The identity layer that records the penalty of what passes through it."""
+"""The identity layer that records the penalty of what passes through it, or attaches its gradient."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import regcore
 
-MOST_PENDING = 100  # values that wait at a site; more means that nobody combines them
+Values = tuple[Tensor, ...]  # one for each term
+
+MOST_PENDING = 100  # values that wait in a layer that no regularizer empties
 
 
 class Regularize(nn.Module):
@@ -16,38 +19,57 @@ class Regularize(nn.Module):
     Put it where the activation is, then `reg = regularize(model)` once and `loss = reg.combine(task)` in each step. It
     records in training mode with gradients enabled, and nothing in evaluation. Learned parameters are parameters of the
     layer, so the model's optimizer trains them and its state_dict saves them; the weight of each term is a buffer,
-    which `set_coefficient` changes. What the penalty needs beside `x`, such as labels, is passed by keyword.
+    which `set_coefficient` changes. What the penalty needs beside `x`, such as labels, is passed by keyword. `across`
+    sums statistics over replicas, see `AllReduce`.
+
+    With `mode="attach"` the gradient of the penalty is added to that of `x` in backward, times the scale of the loss
+    that `reg.combine` tells. That works in reentrant checkpoints too, and for no term that multiplies the task loss.
+    Terms are evaluated for the report alone then, and not at all in compiled code.
 
         model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), Regularize(0.1 * regcore.L1()))
     """
 
-    def __init__(self, spec: regcore.Penalty) -> None:
+    def __init__(self, spec: regcore.Penalty, *, mode: str = "collect", across: Any = regcore.Alone) -> None:
         super().__init__()
-        self.spec = spec
+        if mode not in ("collect", "attach"):
+            raise ValueError(f"{spec} got mode={mode!r}; expected 'collect' or 'attach'")
+        self.spec, self.mode, self.across = spec, mode, across
         self.terms = spec.terms()
+        if mode == "attach":
+            regcore.functional.refuse_coupled(spec)
         self.params = nn.ParameterDict({name: torch.tensor(initial) for name, initial in spec.init().items()})
         for term in self.terms:
             self.register_buffer(f"coefficient_{term.name}", torch.tensor(term.weight, dtype=torch.get_default_dtype()))
-        self._pending: list[tuple[Tensor, ...]] = []
+        self.loss_scale = torch.ones(())  # d loss / d penalty where it is attached; a regularizer brings its own
+        self.seen: Any = None  # called in backward, where the gradient of the loss arrives at what was attached
+        self._pending: list[Values] = []
 
     def forward(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        if self.training and torch.is_grad_enabled():
-            self.record(x, mask, **inputs)
+        if self.training and (torch.is_grad_enabled() or self.mode == "attach"):
+            return self.observe(x, mask, **inputs)
         return x
 
-    def record(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> None:
-        """Evaluate every term on `x` and keep the values for the loss."""
+    def observe(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
+        """Record every term on `x`, and return `x`, with their gradients attached if that is the mode."""
+        if torch.compiler.is_exporting() or torch.jit.is_tracing() or isinstance(x, torch.fx.Proxy):
+            return x  # what leaves for deployment has no penalties
         params = {**dict(self.params.items()), **inputs}
-        values = tuple(regcore.value(term.spec, x, term.select(params), mask=mask) for term in self.terms)
-        if not _recomputing():
-            if len(self._pending) >= MOST_PENDING:
-                raise RuntimeError(
-                    f"{MOST_PENDING} values of {self.spec} wait for the loss and no call took them: "
-                    "call reg.combine(loss) in each step, reg.reset() to drop them, or model.eval() to record none"
-                )
-            self._pending.append(values)
+        if self.mode == "collect":
+            self._record(tuple(self._value(term, x, params, mask) for term in self.terms))
+            return x
+        if not torch.compiler.is_compiling():  # compiled code may leave nothing behind while it checkpoints
+            with torch.no_grad():
+                self._record(tuple(self._value(term, x, params, mask) for term in self.terms))
+        out = x
+        for term in self.terms:
+            scale = (self.loss_scale, self.coefficient(term.name))
+            chosen = term.select(params)
+            out = regcore.attach(term.spec, out, chosen, scale=scale, mask=mask, across=self.across)
+        if self.seen is not None and out.requires_grad and not torch.compiler.is_compiling():
+            out.register_hook(self.seen)
+        return out
 
-    def take(self) -> list[tuple[Tensor, ...]]:
+    def take(self) -> list[Values]:
         """The recorded values, one tuple over the terms for each call; the layer forgets them."""
         taken, self._pending = self._pending, []
         return taken
@@ -66,9 +88,26 @@ class Regularize(nn.Module):
         self.coefficient(term).fill_(coefficient)
 
     def extra_repr(self) -> str:
-        return str(self.spec)
+        return f"{self.spec}, mode={self.mode!r}" if self.mode != "collect" else str(self.spec)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy starts with nothing recorded: values that wait are part of a graph, which cannot be copied."""
+        return {**self.__dict__, "_pending": [], "seen": None}
+
+    def _value(self, term: regcore.Term, x: Tensor, params: Any, mask: Tensor | None) -> Tensor:
+        return regcore.value(term.spec, x, term.select(params), mask=mask, across=self.across)
+
+    def _record(self, values: Values) -> None:
+        if recomputing():
+            return
+        if len(self._pending) >= MOST_PENDING:
+            raise RuntimeError(
+                f"{MOST_PENDING} values of {self.spec} wait for the loss and no call took them: "
+                "call reg.combine(loss) in each step, reg.reset() to drop them, or model.eval() to record none"
+            )
+        self._pending.append(values)
 
 
-def _recomputing() -> bool:
+def recomputing() -> bool:
     """Whether backward runs an activation checkpoint again; the first run has recorded already."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1

@@ -5,7 +5,7 @@
     asarray(constant, x)                    a float or NumPy array as an array of the library, on the device of `x`
     value(spec, x, params, mask, across)            the penalty, differentiable where the library differentiates
     grad(spec, x, params, mask, across, upstream)   `upstream` times its closed-form gradient
-    attach(spec, x, params, mask, across, scale)    `x`, to whose gradient `scale` times the penalty's is added
+    attach(spec, x, params, mask, across, factors)  `x`, to whose gradient `factors` times the penalty's is added
 
 A library without a module enters through `array_api`. A module is imported when its first array is seen.
 """

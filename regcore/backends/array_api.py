@@ -36,7 +36,7 @@ def grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: Any) 
         return precision.grad(namespace(x), spec, x, params, mask, across, upstream)
 
 
-def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, scale: Any) -> Any:
+def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> Any:
     raise TypeError(
         f"{spec} was attached to an array of {type(x).__module__.split('.')[0]}, which does not differentiate: "
         "take the gradient by regcore.value_and_grad"

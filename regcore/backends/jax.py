@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from typing import Any
 
 import jax
@@ -23,8 +24,8 @@ def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> jax.Array:
     return _penalty(spec, across, x, params, mask)
 
 
-def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, scale: Any) -> jax.Array:
-    return _attached(spec, across, x, params, mask, scale)
+def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> jax.Array:
+    return _attached(spec, across, x, params, mask, jnp.asarray(math.prod(factors)))
 
 
 def grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: Any) -> Any:

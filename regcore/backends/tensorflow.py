@@ -1,5 +1,6 @@
 """TensorFlow: the part of the array API that penalties use, over `tf.*`, and `custom_gradient` for the closed form."""
 
+import math
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> tf.Tensor:
     return penalty(tf.convert_to_tensor(x), *(tf.convert_to_tensor(param) for param in params.values()))
 
 
-def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, scale: Any) -> tf.Tensor:
+def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> tf.Tensor:
     @tf.custom_gradient
     def attached(x: tf.Tensor, *params: tf.Tensor) -> Any:
         def backward(upstream: tf.Tensor) -> Any:
@@ -44,7 +45,7 @@ def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, scale: Any) -
 
         return tf.identity(x), backward
 
-    names = tuple(params)
+    names, scale = tuple(params), math.prod(factors)
     return attached(tf.convert_to_tensor(x), *(tf.convert_to_tensor(param) for param in params.values()))
 
 

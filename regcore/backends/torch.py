@@ -1,5 +1,6 @@
 """PyTorch: an `autograd.Function` carries the closed form, in eager mode, torch.compile and torch.func."""
 
+import math
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -29,10 +30,12 @@ def value(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> to
     return _Penalty.forward(*arguments)  # Dynamo hands a context to an apply that needs no gradient, as first argument
 
 
-def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, scale: Any) -> torch.Tensor:
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *params.values())):
-        return _Attached.apply(spec, across, tuple(params), mask, scale, x, *params.values())
-    return x
+def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, factors: Any) -> torch.Tensor:
+    if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in (x, *params.values())):
+        return x
+    tensors = [factor for factor in factors if isinstance(factor, torch.Tensor)]
+    number = math.prod([float(factor) for factor in factors if not isinstance(factor, torch.Tensor)])
+    return _Attached.apply(spec, across, tuple(params), number, len(tensors), mask, x, *tensors, *params.values())
 
 
 def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
@@ -81,23 +84,24 @@ class _PenaltyWithJvp(_Penalty):
 
 
 class _Attached(torch.autograd.Function):
-    """Identity, with the gradient of the penalty in its backward. `scale` is read there, when the loss is known."""
+    """Identity, with the gradient of the penalty in its backward, where factors are read: by then the loss is known."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(spec: Any, across: Any, names: Any, mask: Any, scale: Any, x: Any, *params: Any) -> Any:
+    def forward(spec: Any, across: Any, names: Any, number: float, factors: int, mask: Any, x: Any, *rest: Any) -> Any:
         return x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.spec, ctx.across, ctx.names, mask, scale, x, *params = inputs
-        ctx.scale = None if isinstance(scale, torch.Tensor) else scale
-        ctx.save_for_backward(mask, scale if ctx.scale is None else None, x, *params)
+        ctx.spec, ctx.across, ctx.names, ctx.number, ctx.factors, *tensors = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:
-        mask, scale, x, *params = ctx.saved_tensors
-        scale = ctx.scale if scale is None else scale
-        dx, dparams = grad(ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask, ctx.across, scale)
-        return None, None, None, None, None, upstream + dx, *(dparams.get(name) for name in ctx.names)
+        mask, x, *rest = ctx.saved_tensors
+        scale = math.prod(rest[: ctx.factors], start=ctx.number)
+        params = dict(zip(ctx.names, rest[ctx.factors :], strict=True))
+        dx, dparams = grad(ctx.spec, x, params, mask, ctx.across, scale)
+        nothing = [None] * (6 + ctx.factors)
+        return *nothing[:6], upstream + dx, *nothing[6:], *(dparams.get(name) for name in ctx.names)

@@ -1,0 +1,33 @@
+"""How attached penalties learn what the loss is multiplied by before it is differentiated."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Published(torch.autograd.Function):
+    """The loss, and in backward its derivative written to `scale`, before any gradient goes further.
+
+    GradScaler, gradient accumulation and trainers multiply the loss; what is attached must be multiplied likewise.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, scale: Tensor, divisor: float) -> Tensor:
+        ctx.scale, ctx.divisor = scale, divisor
+        return loss.view_as(loss)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        ctx.scale.data.copy_(upstream / ctx.divisor)  # past the version counter: it is saved to be read in backward
+        return upstream, None, None
+
+
+def publish(loss: Tensor, scale: Tensor, divisor: float) -> Tensor:
+    """`loss`, whose backward sets `scale` to its derivative, over `divisor`. ValueError if it is no scalar."""
+    if loss.ndim:
+        raise ValueError(
+            f"the loss has shape {tuple(loss.shape)}; expected a 0-d loss, of which attached penalties are part: take "
+            "its mean or sum first"
+        )
+    return Published.apply(loss, scale, divisor)
