@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import regcore  # noqa: E402
-from regcore import AR, L1, L2, TAR, BatchEntropy, added, exact  # noqa: E402
+from regcore import AR, L1, L2, BatchEntropy, added, exact  # noqa: E402
 from regcore_torch import Regularize, regularize  # noqa: E402 - after the check that torch is there
 
 SPEC = 2.0 * AR() + BatchEntropy(alpha=0.75)

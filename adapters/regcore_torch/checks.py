@@ -57,9 +57,9 @@ def refuse_lost(calls: Mapping[str, list[Values]], on_missing: str, attached: Co
     """
     if silent := [path for path, values in calls.items() if not values]:
         message = (
-            f"{silent} recorded no penalty since the last combine. Was the module called in this step, by module(x) and "
-            "not by module.forward(x)? (MultiheadAttention reads the weight of its out_proj and never calls it.) Was "
-            "the model compiled and called before it was regularized (if so, call torch.compiler.reset())? Is the "
+            f"{silent} recorded no penalty since the last combine. Was the module called in this step, by module(x), "
+            "and not by module.forward(x)? (MultiheadAttention reads the weight of its out_proj and never calls it.) "
+            "Was the model compiled and called before it was regularized (if so, call torch.compiler.reset())? Is the "
             'module inside reentrant checkpointing (if so, pass use_reentrant=False, or regularize with mode="attach")?'
         )
         if on_missing == "error":

@@ -1,4 +1,4 @@
-"""Forward hooks of a regularizer, which do nothing in a copy of the model."""
+"""Forward hooks of a regularizer. Each has a class of its own, because torch.compile keeps code by function."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,22 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .layer import Regularize, recomputing
+from .layer import Regularize, leaving, recomputing
 from .outputs import Select, chosen, replaced
 from .passes import Passes
-
-
-class Hook:
-    """Calls a function. Copied or pickled it is one that does nothing: a copy of a model has no part in the loss."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.call(*arguments)
-
-    def __reduce__(self) -> Any:
-        return Hook, (_nothing,)
 
 
 class Watch:
@@ -34,23 +21,28 @@ class Watch:
         self._differentiated = False
         self._grad = True  # whether gradients were enabled where the pass began; a checkpoint disables them inside
 
-    def before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self.passes.begin()
-        self._grad = torch.is_grad_enabled()
+    def begin(self, args: Any, kwargs: Any) -> None:
+        if leaving():
+            return
         if self._mask_of is not None:
             self._mask = self._mask_of(*args, **kwargs)
             self._masks = 1 if self._differentiated else self._masks + 1
             self._differentiated = False
+        self.passes.compiled = torch.compiler.is_compiling()
+        if not torch.compiler.is_compiling():  # torch.compile compiles the hooks of the root apart from the model
+            self._grad = torch.is_grad_enabled()
+            self.passes.begin()
 
-    def after(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.passes.end(output, self.root.training)
+    def end(self, output: Any) -> None:
+        if not leaving() and not torch.compiler.is_compiling():
+            self.passes.end(output, self.root.training)
 
     def backward_came(self) -> None:
         self._differentiated = True
 
     def acts(self, site: Regularize) -> bool:
-        if not self.train_only:
-            return True
+        if leaving() or not self.train_only:
+            return not leaving()
         attached = site.mode == "attach" and self._grad
         return self.root.training and (torch.is_grad_enabled() or attached)
 
@@ -63,7 +55,33 @@ class Watch:
         return self._mask
 
 
-class SiteHook:
+class Before:
+    """Says that a forward pass of the model begins."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self.watch.begin(args, kwargs)
+
+    def __reduce__(self) -> Any:
+        return Inert, ()
+
+
+class After:
+    """Says that a forward pass of the model ended."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.watch.end(output)
+
+    def __reduce__(self) -> Any:
+        return Inert, ()
+
+
+class OnSite:
     """Shows the output of one module to its site."""
 
     def __init__(self, path: str, site: Regularize, watch: Watch, select: Select, clone: bool) -> None:
@@ -81,6 +99,16 @@ class SiteHook:
         attached = observed(self.path, self.site, x, mask)
         return replaced(self.path, output, self.select, attached.clone() if self.clone else attached, batch_first)
 
+    def __reduce__(self) -> Any:
+        return Inert, ()
+
+
+class Inert:
+    """What each hook is in a copy of the model, deep or pickled, which has no part in the loss."""
+
+    def __call__(self, *arguments: Any) -> None:
+        return None
+
 
 def observed(path: str, site: Regularize, x: Tensor, mask: Tensor | None = None) -> Tensor:
     """What the site makes of `x`; errors name the site."""
@@ -88,7 +116,3 @@ def observed(path: str, site: Regularize, x: Tensor, mask: Tensor | None = None)
         return site.observe(x, mask)
     except (TypeError, ValueError) as error:
         raise type(error)(f"at {path!r}: {error}") from None
-
-
-def _nothing(*arguments: Any) -> None:
-    return None

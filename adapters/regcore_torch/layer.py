@@ -45,14 +45,14 @@ class Regularize(nn.Module):
         self._pending: list[Values] = []
 
     def forward(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        if self.training and (torch.is_grad_enabled() or self.mode == "attach"):
-            return self.observe(x, mask, **inputs)
-        return x
+        if not self.training or leaving() or not (torch.is_grad_enabled() or self.mode == "attach"):
+            return x
+        return self.observe(x, mask, **inputs)
 
     def observe(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
         """Record every term on `x`, and return `x`, with their gradients attached if that is the mode."""
-        if torch.compiler.is_exporting() or torch.jit.is_tracing() or isinstance(x, torch.fx.Proxy):
-            return x  # what leaves for deployment has no penalties
+        if isinstance(x, torch.fx.Proxy):
+            return x
         params = {**dict(self.params.items()), **inputs}
         if self.mode == "collect":
             self._record(tuple(self._value(term, x, params, mask) for term in self.terms))
@@ -64,7 +64,7 @@ class Regularize(nn.Module):
         for term in self.terms:
             scale = (self.loss_scale, self.coefficient(term.name))
             chosen = term.select(params)
-            out = regcore.attach(term.spec, out, chosen, scale=scale, mask=mask, across=self.across)
+            out = regcore.attach(regcore.added(term.spec), out, chosen, scale=scale, mask=mask, across=self.across)
         if self.seen is not None and out.requires_grad and not torch.compiler.is_compiling():
             out.register_hook(self.seen)
         return out
@@ -111,3 +111,8 @@ class Regularize(nn.Module):
 def recomputing() -> bool:
     """Whether backward runs an activation checkpoint again; the first run has recorded already."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def leaving() -> bool:
+    """Whether the model is exported or traced for deployment, which takes no penalties along."""
+    return torch.compiler.is_exporting() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined]

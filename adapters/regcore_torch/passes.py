@@ -19,7 +19,7 @@ class Pass(NamedTuple):
 
     calls: dict[str, list[Values]]  # by site
     kind: tuple[bool, bool]  # whether the model trained, whether gradients were enabled
-    nodes: tuple[Any, ...]  # of the graph, where the output of the model came from; none in compiled code
+    nodes: tuple[Any, ...]  # of the graph, by one of which the loss is known to depend on it
 
 
 class Passes:
@@ -31,6 +31,10 @@ class Passes:
         self._inside = False
         self.compiled = False  # the latest
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy starts with nothing that waits."""
+        return {**self.__dict__, "_waiting": []}
+
     def begin(self) -> None:
         """A forward pass begins; what one left that raised is dropped."""
         if self._inside:
@@ -40,8 +44,7 @@ class Passes:
     def end(self, output: Any, training: bool) -> None:
         """It ended."""
         self._inside = False
-        self.compiled = torch.compiler.is_compiling()
-        nodes = () if self.compiled else tuple([t.grad_fn for t in tensors(output) if t.grad_fn is not None])
+        nodes = tuple(tensor.grad_fn for tensor in tensors(output) if tensor.grad_fn is not None)
         left = Pass(self._collected(), (training, torch.is_grad_enabled()), nodes)
         if any(left.calls.values()):
             self._waiting.append(left)
@@ -57,10 +60,18 @@ class Passes:
     def take(self, task: Tensor, training: bool) -> dict[str, list[Values]]:
         """The calls that `task` is to be regularized by; all else that waited is dropped."""
         kind = (training, torch.is_grad_enabled())
-        waiting = [*self._waiting, Pass(self._collected(), kind, ())]
+        waiting = [*self._waiting, *self._undelimited(kind)]
         self._waiting = []
         alive = _alive(task, [one for one in waiting if one.kind == kind])
-        return {path: [call for one in alive for call in one.calls[path]] for path in self._sites}
+        return {path: [call for one in alive for call in one.calls.get(path, [])] for path in self._sites}
+
+    def _undelimited(self, kind: tuple[bool, bool]) -> list[Pass]:
+        """Calls that no forward pass of the model surrounds, or a compiled one: each may have a part in the loss."""
+        return [
+            Pass({path: [call]}, kind, () if torch.compiler.is_compiling() else _origins(call))
+            for path, calls in self._collected().items()
+            for call in calls
+        ]
 
     def drop(self) -> None:
         """Forget everything."""
@@ -71,10 +82,17 @@ class Passes:
         return {path: site.take() for path, site in self._sites.items()}
 
 
+def _origins(call: Values) -> tuple[Any, ...]:
+    """Where the values came from: compiled code, which gave the output of the model too, or what was penalized."""
+    nodes = [value.grad_fn for value in call if value.grad_fn is not None]
+    return (*nodes, *(before for node in nodes for before, _ in node.next_functions if before is not None))
+
+
 def _alive(task: Tensor, waiting: list[Pass]) -> list[Pass]:
     """Without the passes whose output has no part in the loss, where there are several and some has."""
     known = [one for one in waiting if one.nodes]
-    if len(known) < 2 or task.grad_fn is None or torch.compiler.is_compiling():
+    sites = [path for one in known for path in one.calls]
+    if len(sites) == len(set(sites)) or task.grad_fn is None or torch.compiler.is_compiling():
         return waiting
     reached = _reached(task.grad_fn, {node for one in known for node in one.nodes})
     dead = [one for one in known if not reached.intersection(one.nodes)]

@@ -50,6 +50,10 @@ class Regularizer(nn.Module):
         for path, site in self._every.items():
             site.loss_scale, site.seen = self._loss_scale, functools.partial(self._saw, path)
 
+    def forward(self, x: Any) -> Any:
+        """Identity, for a Sequential on which it is registered."""
+        return x
+
     def combine(self, task: Tensor, *, micro_batches: int = 1) -> Tensor:
         """`task * (1 + sum of coupled terms) + sum of added terms`, over all sites and calls since the last one.
 
@@ -61,11 +65,11 @@ class Regularizer(nn.Module):
         ValueError for a loss that is no scalar where gradients are attached. Warns if the optimizer made a step since
         the last call without the gradient of a term, or without a learned parameter.
         """
-        if self._ended:
-            raise RuntimeError(f"{self._ended}; call regularize(model, rules) for a new one")
         training = self._watch.root.training
         if self._watch.train_only and not (training and torch.is_grad_enabled()):
             return task
+        if self._ended:
+            raise RuntimeError(f"{self._ended}; call regularize(model, rules) for a new one")
         refuse_apart(self._watch.root, self.sites)
         self._steps.heed(set(self._last) - self._reached)
         calls = self._watch.passes.take(task, training)

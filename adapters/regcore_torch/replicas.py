@@ -11,9 +11,10 @@ from torch import Tensor, distributed
 class AllReduce:
     """Sums over the processes of `group`, the default one if None: pass it as `across=`.
 
-    The value of a penalty is then that of the whole batch on every process, also where processes have batches of
-    different size, and gradients are such that their average over processes, which DistributedDataParallel takes, is
-    exact. The forward pass and the backward communicate, so every process must run both.
+    The value of a penalty of batch statistics is then that of the whole batch on every process, also where processes
+    have batches of different size, and gradients are such that their average over processes, which
+    DistributedDataParallel takes, is exact. Additive penalties keep to their own shard and need none of it. The forward
+    pass and the backward communicate, so every process must run both.
 
         reg = regularize(model, {"encoder": regcore.BatchEntropy()}, across=AllReduce())
     """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import regcore
 
-from .hooks import Hook, SiteHook, Watch
+from .hooks import After, Before, OnSite, Watch
 from .layer import Regularize
 from .outputs import Select
 from .passes import Passes
@@ -73,11 +73,11 @@ def regularize(
     weights = {f"{WEIGHT}{path}": sites.weight[path] for path in sites.weights}
     reg = Regularizer(watch, {**hooked, **weighed}, layers, weights, calls, on_missing)
     reg.hooks = [
-        modules[path].register_forward_hook(Hook(SiteHook(path, site, watch, selects.get(path), clone)))
+        modules[path].register_forward_hook(OnSite(path, site, watch, selects.get(path), clone))
         for path, site in hooked.items()
     ]
-    reg.hooks.append(modules[""].register_forward_pre_hook(Hook(watch.before), with_kwargs=True))
-    reg.hooks.append(modules[""].register_forward_hook(Hook(watch.after)))
+    reg.hooks.append(modules[""].register_forward_pre_hook(Before(watch), with_kwargs=True))
+    reg.hooks.append(modules[""].register_forward_hook(After(watch)))
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()  # code that was compiled without hooks would be used again, also for other instances
     return reg
@@ -94,8 +94,8 @@ def _selects(select: Select | Mapping[str, Select], hooked: Mapping[str, Any], m
     found = {path: ones[-1] for path, ones in regcore.select(globs, hooked).items()} if hooked else {}
     if mode == "attach" and any(callable(one) for one in found.values()):
         raise ValueError(
-            "got a function as select= with mode='attach', which must put a tensor back where it was: use an index or a "
-            "key, or collect"
+            "got a function as select= with mode='attach', which must put a tensor back where it was: use an index or "
+            "a key, or collect"
         )
     return found
 

@@ -55,7 +55,7 @@ def named(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def choose(rules: Mapping[str, regcore.Penalty], modules: Mapping[str, nn.Module]) -> Chosen:
-    """Specs by the paths that the globs match. ValueError for a glob that matches none, and for one that cannot work."""
+    """Specs by the paths that the globs match. ValueError for a glob that matches none, and for what cannot work."""
     for glob, spec in rules.items():
         if not isinstance(spec, regcore.Penalty):
             raise TypeError(f"the rule {glob!r} is {spec!r}; expected a penalty, such as 0.1 * regcore.L1()")
@@ -76,14 +76,12 @@ def _weights(path: str, module: nn.Module) -> Iterator[tuple[str, Weight]]:
         return
     names = [name for name, parameter in module._parameters.items() if parameter is not None]
     if parametrize.is_parametrized(module):
-        names += list(module.parametrizations)
+        names += [name for name, _ in module.parametrizations.named_children()]  # type: ignore[union-attr]
     for name in names:
         yield f"{path}.{name}".lstrip("."), Weight(module, name)
 
 
-def _once(
-    found: Mapping[str, list[regcore.Penalty]], weight: Mapping[str, Weight]
-) -> dict[str, regcore.Penalty]:
+def _once(found: Mapping[str, list[regcore.Penalty]], weight: Mapping[str, Weight]) -> dict[str, regcore.Penalty]:
     """Each rule once for a weight that has several names."""
     rules: dict[Any, list[regcore.Penalty]] = {}
     chosen = {}

@@ -61,13 +61,30 @@ class _Penalty(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:
-        mask, x, *params = ctx.saved_tensors
+        return _Penalty.gradients(ctx, ctx.saved_tensors, upstream)
+
+    @staticmethod
+    def gradients(ctx: Any, saved: Any, upstream: Any) -> Any:
+        mask, x, *params = saved
         dx, dparams = grad(ctx.spec, x, dict(zip(ctx.names, params, strict=True)), mask, ctx.across, upstream)
         return None, None, None, None, dx, *(dparams.get(name) for name in ctx.names)  # labels have none
 
 
 class _PenaltyWithJvp(_Penalty):
     """Forward mode as well, outside torch.compile: Dynamo refuses a Function that has a jvp."""
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        try:
+            saved = ctx.saved_tensors
+        except RuntimeError as error:
+            if "inplace" not in str(error):
+                raise
+            raise RuntimeError(
+                f"what {ctx.spec} penalized was changed in place before backward: penalize a copy, x.clone(), or with "
+                "regcore_torch.regularize pass clone=True"
+            ) from error
+        return _Penalty.gradients(ctx, saved, upstream)
 
     @staticmethod
     def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
