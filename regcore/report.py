@@ -10,7 +10,7 @@ class Report(NamedTuple):
     fired: int  # values that the loss took
     value: float | None  # the last of them, unweighted
     coefficient: float
-    reached: bool | None  # whether backward came through the last of them; None where that cannot be seen
+    reached: bool  # whether backward came through the last of them
 
 
 def problems(report: Mapping[str, Report]) -> list[str]:
@@ -21,9 +21,9 @@ def problems(report: Mapping[str, Report]) -> list[str]:
     """
     found = []
     for name, term in report.items():
-        if not term.fired and term.reached is not None:
+        if not term.fired:
             found.append(f"{name} recorded nothing: is its module called, by module(x), where the model trains?")
-        elif term.reached is False:
+        elif not term.reached:
             found.append(
                 f"{name} got no gradient: was backward called on the total that combine returned, and is what it "
                 "penalizes detached?"

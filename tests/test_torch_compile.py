@@ -156,7 +156,8 @@ class TestCompiled:
         for scale in (1.0, 1024.0):  # the scale of the loss is no constant of the compiled code
             ours = gradients(scale * reg.combine(task(compiled(x))), model)
             close([g / scale for g in ours], expected, rtol=1e-12, atol=1e-14)
-        assert all(term.reached is None for term in reg.report().values())  # compiled code tells nothing
+        assert all((term.fired, term.reached) == (2, True) for term in reg.report().values())
+        reg.check()
 
     def test_a_hook_after_the_first_call(self, x):
         model = Block()
@@ -179,6 +180,26 @@ class TestCompiled:
         naive.remove()
         reg = regularize(second, {"second": PLAIN})
         torch.testing.assert_close(reg.combine(task(torch.compile(second, backend="eager")(x))), by_hand(second, x))
+
+    @MODES
+    def test_code_without_hooks_that_another_instance_lends(self, x, mode):
+        """After a regularizer was made, so that nothing resets what is compiled."""
+        model, other = Block(), Block()
+        reg = regularize(model, {"second": L2()}, mode=mode)
+        torch.compile(other, backend="aot_eager")(x)
+        compiled = torch.compile(model, backend="aot_eager")
+        if mode == "collect":
+            with pytest.raises(RuntimeError, match=r"\['second'\] recorded no penalty.*torch\.compiler\.reset"):
+                reg.combine(task(compiled(x)))
+            return
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        reg.combine(task(compiled(x))).backward()
+        optimizer.step()
+        y = task(compiled(x))
+        with pytest.warns(RuntimeWarning, match=r"no gradient came through \['second/L2'\]"):
+            reg.combine(y)
+        with pytest.raises(RuntimeError, match="second/L2 recorded nothing"):
+            reg.check()
 
     def test_a_dynamic_batch_compiles_once_more_and_no_more(self, x):
         model = Block()

@@ -94,6 +94,11 @@ class TestNothingLeaksIntoTheNextLoss:
         torch.testing.assert_close(reg.combine(task(model(x))), expected(model, x))
         with torch.no_grad():
             torch.testing.assert_close(reg.combine(task(model.eval()(x))), expected(model, x))
+        layered = nn.Sequential(model[0], model[1], Regularize(L2()), model[2]).eval()
+        reg.remove()
+        with torch.no_grad():
+            total = regularize(layered, train_only=False).combine(task(layered(x)))
+        torch.testing.assert_close(total, expected(model, x))
 
     @pytest.mark.filterwarnings("ignore:17 forward passes")
     def test_memory(self, model, x):

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 import regcore
 
+from .scale import Counted
+
 Values = tuple[Tensor, ...]  # one for each term
 
 MOST_PENDING = 100  # values that wait in a layer that no regularizer empties
@@ -42,12 +44,13 @@ class Regularize(nn.Module):
             self.register_buffer(f"coefficient_{term.name}", torch.tensor(term.weight, dtype=torch.get_default_dtype()))
         self.loss_scale = torch.ones(())  # d loss / d penalty where it is attached; a regularizer brings its own
         self.seen: Any = None  # called in backward, where the gradient of the loss arrives at what was attached
+        self.counter = torch.zeros((), requires_grad=True)  # the same for compiled code
+        self.train_only = True  # a regularizer may ask for evaluation too
         self._pending: list[Values] = []
 
     def forward(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        if not self.training or leaving() or not (torch.is_grad_enabled() or self.mode == "attach"):
-            return x
-        return self.observe(x, mask, **inputs)
+        acts = not self.train_only or (self.training and (torch.is_grad_enabled() or self.mode == "attach"))
+        return self.observe(x, mask, **inputs) if acts and not leaving() else x
 
     def observe(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
         """Record every term on `x`, and return `x`, with their gradients attached if that is the mode."""
@@ -65,7 +68,9 @@ class Regularize(nn.Module):
             scale = (self.loss_scale, self.coefficient(term.name))
             chosen = term.select(params)
             out = regcore.attach(regcore.added(term.spec), out, chosen, scale=scale, mask=mask, across=self.across)
-        if self.seen is not None and out.requires_grad and not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            return Counted.apply(out, self.counter)
+        if self.seen is not None and out.requires_grad:
             out.register_hook(self.seen)
         return out
 

@@ -13,6 +13,7 @@ from regcore.report import Report, problems
 from .checks import Steps, refuse_apart, refuse_lost
 from .hooks import Watch, observed
 from .layer import Regularize, Values
+from .record import Record
 from .scale import publish
 from .sites import Weight
 
@@ -43,12 +44,10 @@ class Regularizer(nn.Module):
         self._loss_scale = next(iter(self._every.values())).loss_scale.clone()
         learned = {f"{path}/{name}": p for path, site in self._every.items() for name, p in site.params.items()}
         self._steps = Steps(watch.root, learned)
-        self._fired: dict[str, int] = {}
-        self._last: dict[str, Tensor] = {}
-        self._reached: set[str] = set()
+        self._record = Record(self._every, watch.backward_came)
         self._ended = ""  # why it is of no use any more
-        for path, site in self._every.items():
-            site.loss_scale, site.seen = self._loss_scale, functools.partial(self._saw, path)
+        for site in self._every.values():
+            site.loss_scale, site.train_only = self._loss_scale, watch.train_only
 
     def forward(self, x: Any) -> Any:
         """Identity, for a Sequential on which it is registered."""
@@ -71,30 +70,23 @@ class Regularizer(nn.Module):
         if self._ended:
             raise RuntimeError(f"{self._ended}; call regularize(model, rules) for a new one")
         refuse_apart(self._watch.root, self.sites)
-        self._steps.heed(set(self._last) - self._reached)
+        self._steps.heed(self._record.unreached())
         calls = self._watch.passes.take(task, training)
         calls.update({path: [self._weigh(path)] for path in self._weights})
         attached = {path for path, site in self._every.items() if site.mode == "attach"}
         unseen = attached if self._watch.passes.compiled else set()
+        self._record.expect([path for path in self._every if calls.get(path) or path in unseen])
         refuse_lost({path: calls[path] for path in calls if path not in unseen}, self._on_missing, attached)
         total = regcore.combine(task, self._terms(calls, micro_batches))
         return publish(total, self._loss_scale, micro_batches) if attached and total.requires_grad else total
 
     def terms(self) -> dict[str, Tensor]:
         """The unweighted, detached value of each term in the last combine, by `<site>/<term>`."""
-        return dict(self._last)
+        return dict(self._record.last)
 
     def report(self) -> dict[str, Report]:
-        """What happened so far, by `<site>/<term>`."""
-        return {
-            name: Report(
-                fired=self._fired.get(name, 0),
-                value=float(self._last[name]) if name in self._last else None,
-                coefficient=float(site.coefficient(term)),
-                reached=None if site.mode == "attach" and self._watch.passes.compiled else name in self._reached,
-            )
-            for name, (site, term) in self._named().items()
-        }
+        """What happened so far, by `<site>/<term>`. Of what is attached in compiled code, only what backward tells."""
+        return self._record.report()
 
     def check(self) -> None:
         """Raise RuntimeError for every term that had no effect so far. Call it after backward, once or now and then."""
@@ -103,10 +95,9 @@ class Regularizer(nn.Module):
 
     def set_coefficient(self, glob: str, coefficient: float) -> None:
         """Weigh anew the terms `<site>/<term>` that match, also after torch.compile. ValueError if none does."""
-        named = self._named()
-        for name in regcore.select({glob: coefficient}, named):
-            site, term = named[name]
-            site.set_coefficient(term, coefficient)
+        for name in regcore.select({glob: coefficient}, self._record.names):
+            path, term = self._record.names[name]
+            self._every[path].set_coefficient(term, coefficient)
 
     def register_on(self, model: nn.Module, name: str = "regcore") -> None:
         """Make this a submodule, so that learned parameters are among the model's: in state_dict, `.to` and DDP.
@@ -135,10 +126,7 @@ class Regularizer(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """A copy, in a copy of the model, is no part of any loss."""
         ended = "this regularizer is a copy, whose model has no hooks"
-        return {**self.__dict__, "hooks": [], "_last": {}, "_reached": set(), "_ended": ended}
-
-    def _named(self) -> dict[str, tuple[Regularize, str]]:
-        return {f"{path}/{term.name}": (site, term.name) for path, site in self._every.items() for term in site.terms}
+        return {**self.__dict__, "hooks": [], "_ended": ended}
 
     def _terms(self, calls: Mapping[str, list[Values]], micro_batches: int) -> list[tuple[Tensor, Tensor, bool]]:
         terms = []
@@ -146,26 +134,12 @@ class Regularizer(nn.Module):
             site = self._every[path]
             for term, *ofterm in zip(site.terms, *values, strict=True) if values else ():
                 value = CALLS[self._calls](ofterm)
-                self._note(f"{path}/{term.name}", len(ofterm), value)
+                self._record.note(path, term.name, len(ofterm), value)
                 if site.mode == "collect":
                     weight = site.coefficient(term.name).to(value.dtype)
                     divided = weight if term.coupled or micro_batches == 1 else weight / micro_batches
                     terms.append((divided, value, term.coupled))
         return terms
-
-    def _note(self, name: str, calls: int, value: Tensor) -> None:
-        self._fired[name] = self._fired.get(name, 0) + calls
-        self._last[name] = value.detach()
-        self._reached.discard(name)
-        if value.requires_grad and not torch.compiler.is_compiling():
-            value.register_hook(functools.partial(self._came, [name]))
-
-    def _saw(self, path: str, gradient: Tensor) -> None:
-        self._came([f"{path}/{term.name}" for term in self._every[path].terms], gradient)
-
-    def _came(self, names: list[str], gradient: Tensor) -> None:
-        self._reached.update(names)
-        self._watch.backward_came()
 
     def _weigh(self, path: str) -> Values:
         site = self._every[path]

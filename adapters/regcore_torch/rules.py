@@ -105,7 +105,9 @@ def _like(model: nn.Module, site: Regularize) -> None:
     first = next((p for p in model.parameters() if p.is_floating_point()), None)
     if first is None:
         return
-    site.to(first.device, torch.float64 if first.dtype == torch.float64 else torch.float32)
-    site.loss_scale = site.loss_scale.to(first.device, torch.float64 if first.dtype == torch.float64 else torch.float32)
+    dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+    site.to(first.device, dtype)
+    site.loss_scale = site.loss_scale.to(first.device, dtype)
+    site.counter = torch.zeros((), device=first.device, requires_grad=True)
     for term in site.terms:
         site.set_coefficient(term.name, term.weight)  # again, in the new dtype

@@ -1,4 +1,4 @@
-"""How attached penalties learn what the loss is multiplied by before it is differentiated."""
+"""How attached penalties learn what the loss is multiplied by, and how one learns that backward came to them."""
 
 from typing import Any
 
@@ -21,6 +21,27 @@ class Published(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Any:
         ctx.scale.data.copy_(upstream / ctx.divisor)  # past the version counter: it is saved to be read in backward
         return upstream, None, None
+
+
+class Counted(torch.autograd.Function):
+    """Identity, whose backward adds 1 to `counter.grad`: the one trace of what is attached in compiled code.
+
+    torch.compile does not look for hooks: another instance of the class, compiled without hooks, lends it its code.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, counter: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        return upstream, torch.ones_like(ctx.saved_tensors[0])
 
 
 def publish(loss: Tensor, scale: Tensor, divisor: float) -> Tensor:
