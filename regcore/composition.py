@@ -20,6 +20,11 @@ class Composite(Penalty):
     def examples(cls) -> Iterator[Example]:
         return iter(())  # the suite composes examples of the penalties themselves
 
+    @property
+    def additive(self) -> bool:  # type: ignore[override]
+        """Whether all terms are."""
+        return all([term.penalty.additive for term in self.terms()])
+
     def init(self) -> dict[str, np.ndarray]:
         return {name: array for term in self.terms() for name, array in term.init().items()}
 

@@ -1,5 +1,6 @@
 """PyTorch: an `autograd.Function` carries the closed form, in eager mode, torch.compile and torch.func."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -39,8 +40,13 @@ def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, fact
 
 
 def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
-    with torch.autocast(x.device.type, enabled=False):
+    with _full_precision(x):
         return precision.grad(xp, spec, x, params, mask, across, upstream)
+
+
+def _full_precision(x: torch.Tensor) -> Any:
+    """Without autocast, which would make half-precision products even of float32; the meta device knows none."""
+    return contextlib.nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
 
 
 class _Penalty(torch.autograd.Function):
@@ -50,7 +56,7 @@ class _Penalty(torch.autograd.Function):
 
     @staticmethod
     def forward(spec: Any, across: Any, names: tuple[str, ...], mask: Any, x: Any, *params: Any) -> Any:
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x):
             return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask, across)
 
     @staticmethod
@@ -89,7 +95,7 @@ class _PenaltyWithJvp(_Penalty):
     @staticmethod
     def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
         mask, x, *params = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x):
             named = dict(zip(ctx.names, params, strict=True))
             dx, dparams = precision.wide_grad(xp, ctx.spec, x, named, mask, ctx.across)
             products = [
