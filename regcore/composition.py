@@ -23,7 +23,7 @@ class Composite(Penalty):
     @property
     def additive(self) -> bool:  # type: ignore[override]
         """Whether all terms are."""
-        return all([term.penalty.additive for term in self.terms()])
+        return all(term.penalty.additive for term in self.terms())
 
     def init(self) -> dict[str, np.ndarray]:
         return {name: array for term in self.terms() for name, array in term.init().items()}

@@ -1,4 +1,4 @@
-"""Penalties make no array of their own device: they run on PyTorch's meta device, which has no values, and on DTensor."""
+"""Penalties make no array of their own device: they run on PyTorch's meta device, without values, and on DTensor."""
 
 import numpy as np
 import pytest

@@ -74,7 +74,7 @@ def _step(model: nn.Module, optimizer: optax.GradientTransformation, params: Any
         logits, recorded = model.apply({"params": params}, x, mutable=["penalties"])
         task = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         total = regcore_flax.combine(task, recorded) if model.spec else task
-        return total, regcore_flax.report(recorded)
+        return total, regcore_flax.values(recorded)
 
     grads, penalties = jax.grad(loss, has_aux=True)(params)
     updates, state = optimizer.update(grads, state, params)
