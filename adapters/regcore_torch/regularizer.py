@@ -49,6 +49,11 @@ class Regularizer(nn.Module):
         for site in self._every.values():
             site.loss_scale, site.train_only = self._loss_scale, watch.train_only
 
+    @property
+    def root(self) -> nn.Module:
+        """The model, which is no part of this module."""
+        return self._watch.root
+
     def forward(self, x: Any) -> Any:
         """Identity, for a Sequential on which it is registered."""
         return x
