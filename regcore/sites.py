@@ -2,9 +2,15 @@
 
 import difflib
 import functools
+import operator
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from .penalty import Penalty
+
+WEIGHT = "weight:"  # before the glob of a rule for weights, and before the path of a weight
 
 Rule = TypeVar("Rule")  # a penalty, or whatever else a glob selects
 
@@ -38,6 +44,25 @@ def select(rules: Mapping[str, Rule], paths: Iterable[str]) -> dict[str, list[Ru
                 f"* is one component of a path and ** any number. Sites like it: {near}"
             )
     return {path: specs for path in paths if (specs := match(rules, path))}
+
+
+def choose(rules: "Mapping[str, Penalty]", paths: Iterable[str]) -> "dict[str, Penalty]":
+    """The sum of the penalties for each path that some glob matches. ValueError for a glob that matches none.
+
+    >>> print(*choose({"rnn": L2(), "*": L1()}, ["rnn", "head"]).values())
+    Sum(parts=(L2(), L1())) L1()
+    """
+    return {path: functools.reduce(operator.add, specs) for path, specs in select(rules, paths).items()}
+
+
+def split(rules: Mapping[str, Rule]) -> tuple[dict[str, Rule], dict[str, Rule]]:
+    """The rules for what modules give out, and those for weights, without their prefix.
+
+    >>> split({"rnn": L2(), "weight:rnn.*": L1()}) == ({"rnn": L2()}, {"rnn.*": L1()})
+    True
+    """
+    weights = {glob.removeprefix(WEIGHT): rule for glob, rule in rules.items() if glob.startswith(WEIGHT)}
+    return {glob: rule for glob, rule in rules.items() if not glob.startswith(WEIGHT)}, weights
 
 
 @functools.cache

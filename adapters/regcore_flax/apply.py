@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 
 import regcore
+from regcore.sites import split
 
 from . import outputs, weights
 from .interceptor import Interceptor
@@ -27,7 +28,7 @@ def regularized_init(model: nn.Module, rngs: Any, *args: Any, rules: weights.Rul
 
     Raises ValueError for a rule that matches nothing.
     """
-    of_sites, of_weights = weights.split(rules)
+    of_sites, of_weights = split(rules)
     interceptor = Interceptor(of_sites)
     with nn.intercept_methods(interceptor):
         variables = dict(model.init(rngs, *args, **options))
@@ -72,7 +73,7 @@ def regularized_apply(
     """
     check_mode(mode, loss_scale, coefficients)
     collections = {name: tree for name, tree in variables.items() if name != COLLECTION}
-    of_sites, of_weights = weights.split(rules)
+    of_sites, of_weights = split(rules)
     scales = Scales(coefficients, loss_scale) if mode == "attach" else None
     interceptor = Interceptor(of_sites, select, across, scales)
     if scales and of_weights:

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 import regcore
+from regcore.sites import WEIGHT
 
 from .recorded import State, by_name, values
-from .weights import LEARNED, PREFIX
+from .weights import LEARNED
 
 
 def gradient_report(collect: Callable[[Any], State], params: Any) -> dict[str, dict[str, float]]:
@@ -48,11 +49,11 @@ def _norms(slopes: Any, own: set[str]) -> dict[str, float]:
 def _own(site: str, term: regcore.Term) -> set[str]:
     """Where the learned parameters of a term are: in its own module, among a module's, or beside a weight."""
     names = [term.prefix + name for name in term.penalty.shapes()]
-    if site.startswith(PREFIX):
+    if site.startswith(WEIGHT):
         return {f"{_owner(site)}{LEARNED}{site.rpartition('.')[2]}_{name}" for name in names}
     return {".".join(filter(None, (site, prefix + name))) for name in names for prefix in ("", LEARNED)}
 
 
 def _owner(site: str) -> str:
-    owner = site.removeprefix(PREFIX).rpartition(".")[0]
+    owner = site.removeprefix(WEIGHT).rpartition(".")[0]
     return f"{owner}." if owner else ""

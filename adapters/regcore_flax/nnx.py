@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import regcore
+from regcore.sites import choose, split
 
 from . import outputs, weights
 from .capture import Tap, called, modules_of, replaced_params, tapped
@@ -49,10 +50,10 @@ def regularize(
     """
     check_mode(mode, None)
     modules = modules_of(model)
-    of_sites, of_weights = weights.split(rules)
+    of_sites, of_weights = split(rules)
     initial = [
         (site, {weights.LEARNED + name: jnp.asarray(array) for name, array in spec.init().items()})
-        for site, spec in weights.choose(of_sites, modules).items()
+        for site, spec in choose(of_sites, modules).items()
     ]
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     initial += [(".".join(map(str, owner)), new) for owner, new in weights.initial(params, of_weights)]
@@ -87,10 +88,10 @@ class Regularizer:
     ) -> tuple[Any, dict[str, Any]]:
         """Raises as `regcore_flax.regularized_apply` does, and ValueError for a site that was not called."""
         check_mode(self.mode, loss_scale, coefficients)
-        of_sites, of_weights = weights.split(self.rules)
+        of_sites, of_weights = split(self.rules)
         scales = Scales(coefficients, loss_scale) if self.mode == "attach" else None
         modules, fired = modules_of(model), set[str]()
-        taps = self._taps(weights.choose(of_sites, modules), scales, fired)
+        taps = self._taps(choose(of_sites, modules), scales, fired)
         regcore.select(self.select, taps)
         params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
         with contextlib.ExitStack() as changed:

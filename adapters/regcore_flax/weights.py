@@ -1,31 +1,20 @@
 """Rules for parameters, `weight:<glob>`, beside those for what modules give out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import regcore
+from regcore.sites import WEIGHT, choose
 
 from .recorded import Params, Recorded, attach, record
 
-PREFIX = "weight:"
 LEARNED = "reg_"  # before the names of learned parameters that live among those of a model
 
 Rules = Mapping[str, regcore.Penalty]
 Tree = Any  # nested dicts of arrays
-
-
-def split(rules: Rules) -> tuple[dict[str, regcore.Penalty], dict[str, regcore.Penalty]]:
-    """The rules for modules, and those for parameters without their prefix."""
-    weights = {glob.removeprefix(PREFIX): spec for glob, spec in rules.items() if glob.startswith(PREFIX)}
-    return {glob: spec for glob, spec in rules.items() if not glob.startswith(PREFIX)}, weights
-
-
-def choose(rules: Rules, sites: Iterable[str]) -> dict[str, regcore.Penalty]:
-    """The spec for each site that some rule matches. ValueError for a rule that matches none."""
-    return {site: one(specs) for site, specs in regcore.select(rules, sites).items()}
 
 
 def one(specs: Sequence[regcore.Penalty]) -> regcore.Penalty:
@@ -84,7 +73,7 @@ def _each(params: Tree, rules: Rules) -> Iterator[tuple[tuple[Any, ...], str, re
 
 
 def _site(owner: tuple[Any, ...], name: str) -> str:
-    return PREFIX + ".".join(map(str, (*owner, name)))
+    return WEIGHT + ".".join(map(str, (*owner, name)))
 
 
 def _prefix(name: str) -> str:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 import regcore
+from regcore.sites import WEIGHT
 
 from .hooks import After, Before, OnSite, Watch
 from .layer import Regularize
 from .outputs import Select
 from .passes import Passes
 from .regularizer import CALLS, Regularizer
-from .sites import WEIGHT, choose, named
+from .sites import named, resolve
 
 
 def regularize(
@@ -60,7 +61,7 @@ def regularize(
             raise ValueError(f"got {name}={got!r}; expected one of {sorted(known)}")
     modules = _outside(named(model), Regularizer)
     layers = {path: module for path, module in modules.items() if isinstance(module, Regularize)}
-    sites = choose(rules or {}, _outside(modules, Regularize))
+    sites = resolve(rules or {}, _outside(modules, Regularize))
     if not sites.outputs and not sites.weights and not layers:
         raise ValueError("there is nothing to regularize: pass rules {glob: spec}, or put Regularize into the model")
     hooked = {path: Regularize(spec, mode=mode, across=across) for path, spec in sites.outputs.items()}

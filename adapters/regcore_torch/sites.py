@@ -10,8 +10,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils import parametrize
 
 import regcore
+from regcore.sites import choose, split
 
-WEIGHT = "weight:"
 WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")  # of names, by torch itself
 
 
@@ -54,7 +54,7 @@ def named(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def choose(rules: Mapping[str, regcore.Penalty], modules: Mapping[str, nn.Module]) -> Chosen:
+def resolve(rules: Mapping[str, regcore.Penalty], modules: Mapping[str, nn.Module]) -> Chosen:
     """Specs by the paths that the globs match. ValueError for a glob that matches none, and for what cannot work."""
     for glob, spec in rules.items():
         if not isinstance(spec, regcore.Penalty):
@@ -63,12 +63,11 @@ def choose(rules: Mapping[str, regcore.Penalty], modules: Mapping[str, nn.Module
             raise ValueError(
                 f"{spec} for {glob!r} needs {beside} beside x, which no rule can pass: put a Regularize layer there"
             )
-    of_weights = {glob.removeprefix(WEIGHT): spec for glob, spec in rules.items() if glob.startswith(WEIGHT)}
-    of_outputs = {glob: spec for glob, spec in rules.items() if not glob.startswith(WEIGHT)}
-    outputs = regcore.select(of_outputs, [path for path in modules if path])
+    of_outputs, of_weights = split(rules)
+    outputs = choose(of_outputs, [path for path in modules if path])
     weight = {path: weight for module_path, module in modules.items() for path, weight in _weights(module_path, module)}
     weights = _once(regcore.select(of_weights, weight), weight)
-    return Chosen({path: _sum(specs) for path, specs in outputs.items()}, weights, weight)
+    return Chosen(outputs, weights, weight)
 
 
 def _weights(path: str, module: nn.Module) -> Iterator[tuple[str, Weight]]:
@@ -91,9 +90,5 @@ def _once(found: Mapping[str, list[regcore.Penalty]], weight: Mapping[str, Weigh
         new = [spec for spec in specs if not any(spec is known for known in rules.get(key, []))]
         rules.setdefault(key, []).extend(new)
         if new:
-            chosen[path] = _sum(new)
+            chosen[path] = functools.reduce(operator.add, new)
     return chosen
-
-
-def _sum(specs: list[regcore.Penalty]) -> regcore.Penalty:
-    return functools.reduce(operator.add, specs)
