@@ -154,7 +154,7 @@ class TestRegularize:
         layer(x, training=True)
         expected = regcore.value(exact(added(spec)), x, spec.init())
         (entry,) = layer.report().values()
-        assert entry == {"value": float(expected), "coefficient": 0.5}
+        assert entry == {"calls": 1, "value": float(expected), "coefficient": 0.5}
         (loss,) = layer.losses
         assert keras.ops.convert_to_numpy(loss) == np.float32(0.5) * expected
 
@@ -249,7 +249,8 @@ class TestRegularize:
         x = data(4, 3).astype(np.float64) / 3.0
         layer = Regularize(0.1 * L1(), dtype="float64")
         layer(x, training=True)
-        assert layer.report() == {"L1": {"value": pytest.approx(np.mean(np.abs(x)), rel=1e-15), "coefficient": 0.1}}
+        value = pytest.approx(np.mean(np.abs(x)), rel=1e-15)
+        assert layer.report() == {"L1": {"calls": 1, "value": value, "coefficient": 0.1}}
 
     @pytest.mark.parametrize("time", [4, None])
     def test_a_time_distributed_layer_counts_every_step(self, time):

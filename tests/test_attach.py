@@ -178,5 +178,5 @@ class TestTensorFlow:
 def test_what_cannot_be_attached_is_refused():
     with pytest.raises(ValueError, match=r"\['BatchEntropy'\].*multiplies the task loss.*regcore\.added"):
         regcore.attach(BatchEntropy(), X, BatchEntropy().init())
-    with pytest.raises(TypeError, match="attached to an array of numpy.*value_and_grad"):
+    with pytest.raises(TypeError, match=r"attached to an array of numpy.*value_and_grad"):
         regcore.attach(L1(), X)

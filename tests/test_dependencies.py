@@ -15,7 +15,7 @@ FOLDERS = {
     "adapters/regcore_flax": {"regcore", "regcore_flax", "flax", "jax"},
     "adapters/regcore_keras": {"regcore", "regcore_keras", "keras", "numpy"},
 }
-TRAINERS = {"huggingface": "transformers", "lightning": "lightning"}  # modules that are imported by their own name alone
+TRAINERS = {"huggingface": "transformers", "lightning": "lightning"}  # by module, which nothing else imports
 
 
 def imports(path: Path) -> set[str]:

@@ -1,18 +1,19 @@
 """The layer that penalizes what passes through it, and keeps what a penalty needs where Keras trains and saves it."""
 
-import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src.backend.common.stateless_scope import get_stateless_scope  # Keras exports it under no public name
 
 import regcore
+from regcore.functional import refuse_coupled
 from regcore.penalty import Penalty
 
+from . import running
 from .losses import Tensor, apart
+from .state import State
 
 
 @keras.saving.register_keras_serializable(package="regcore")
@@ -22,15 +23,19 @@ class Regularize(keras.layers.Layer):
     Each term of `spec` becomes a loss of the layer, times its coefficient; terms that multiply the task loss need a
     `RegularizedModel`. The mask that comes with the input goes to the penalty. The input is neither cast nor changed.
     `train_only=False` counts the penalty in evaluation as well. What it needs beside `x`, such as labels, is passed by
-    keyword. A layer called twice in a step has the losses of both.
+    keyword. A layer called twice in a step has the losses of both. `site` is its name in reports.
 
-    Its weights are saved with the model: the learned parameters of the penalty, which train; and for each term, not
-    trained, a coefficient, which starts as the weight in the spec, and the value of the latest call, which starts as
-    NaN. They are float32, or float64 if that is the layer's variable dtype.
+    `mode="attach"` has no losses: it adds the gradient of the penalty to what comes back through the layer, which works
+    where losses cannot leave, such as RematScope and the cell of an RNN. It needs a `RegularizedModel`, or
+    `loss_scale`, because it must know what the loss is multiplied by.
+
+    Its weights are saved with the model: the learned parameters of the penalty, which train; and, not trained, how many
+    calls counted, and for each term a coefficient, which starts as the weight in the spec, and the value of the latest
+    call, which starts as NaN. They are float32, or float64 if that is the layer's variable dtype.
 
     Raises TypeError for a spec that is no penalty; what `regcore.value` raises for input on which the penalty is not
-    defined, and at once where the shape of a `keras.Input` tells; RuntimeError where a loss that multiplies the task
-    loss would be added to it.
+    defined, and at once where the shape of a `keras.Input` tells; ValueError for a mode that is none, and for "attach"
+    with a term that multiplies the task loss or outside training; RuntimeError where a penalty would be lost.
 
         inputs = keras.Input((20,))
         x = keras.layers.Dense(64, activation="relu")(inputs)
@@ -38,26 +43,67 @@ class Regularize(keras.layers.Layer):
         model = keras.Model(inputs, keras.layers.Dense(1)(x))
     """
 
-    def __init__(self, spec: Penalty, *, train_only: bool = True, **kwargs: Any) -> None:
-        if not isinstance(spec, Penalty):
-            raise TypeError(f"Regularize got {spec!r}; expected a penalty, such as 0.01 * regcore.L2()")
+    def __init__(
+        self,
+        spec: Penalty,
+        *,
+        mode: str = "collect",
+        train_only: bool = True,
+        site: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _check(spec, mode, train_only)
         super().__init__(autocast=False, **kwargs)
-        self.spec, self.train_only, self.supports_masking = spec, train_only, True
-        self._params = {name: self._weight(name, initial, trainable=True) for name, initial in spec.init().items()}
-        self._coefficients = {term.name: self._weight(f"coefficient_{term.name}", term.weight) for term in spec.terms()}
-        self._last = {term.name: self._weight(f"last_{term.name}", math.nan) for term in spec.terms()}
+        self.spec, self.mode, self.train_only, self.site = spec, mode, train_only, site
+        self.supports_masking = True
+        self.state = State(self, spec)
+        self._remat_mode = None  # of RematScope: there is nothing to recompute
+        self.built = True  # a spec is complete, so nothing depends on the shape of the input
+        self.closed = ""  # the layer around from which values cannot leave, if there is one
+        self._run: running.Run | None = None  # the latest, for PyTorch and TensorFlow to recompute in
         self._coupled: list[bool] = []  # of each loss that Keras holds, whether it multiplies the task loss
+        self._fired = False  # in the step that Keras holds losses of
         self._scope: weakref.ref[keras.StatelessScope] | None = None  # in which Keras recorded them
 
     def call(self, x: Tensor, mask: Tensor = None, training: bool | None = None, **inputs: Tensor) -> Tensor:
-        if training or not self.train_only:
-            params = {**{name: param.value for name, param in self._params.items()}, **inputs}
-            for term in self.spec.terms():
-                value = regcore.value(term.spec, x, term.select(params), mask=mask)
-                self._last[term.name].assign(keras.ops.stop_gradient(value))
-                coefficient = keras.ops.cast(self._coefficients[term.name].value, value.dtype)
-                loss = keras.ops.cast(coefficient * value, keras.config.floatx())  # the dtype of the total
-                self.add_loss(loss, coupled=term.coupled)
+        run, recomputing = running.current.get(), False
+        if run is None and self.closed:  # in backward, on PyTorch and TensorFlow, where Keras knows of no phase
+            run, recomputing = self._run, self._run is not None
+        if not (training or recomputing) and self.train_only:
+            return x
+        if run is not None:
+            run.check(self)
+        self._fired = True
+        if self.mode == "attach":
+            return self._attach(run, x, mask, inputs)
+        for loss, coupled in self.penalties(x, mask, **inputs):
+            self.add_loss(loss, coupled=coupled)
+        return x
+
+    def penalties(self, x: Tensor, mask: Tensor = None, **inputs: Tensor) -> Iterator[tuple[Tensor, bool]]:
+        """For each term its weighted value, and whether it multiplies the task loss; they are noted for the report."""
+        self.state.count()
+        for term in self.spec.terms():
+            value = regcore.value(term.spec, x, term.select({**self.state.params(), **inputs}), mask=mask)
+            self.state.note(term.name, value)
+            weighted = self.state.coefficient(term.name, value.dtype) * value
+            yield keras.ops.cast(weighted, keras.config.floatx()), term.coupled  # the dtype of the total
+
+    def _attach(self, run: running.Run | None, x: Tensor, mask: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        if run is None:
+            raise RuntimeError(
+                f'{self.name} has mode="attach" and is not told what the loss is multiplied by: train it within a '
+                "regcore_keras.RegularizedModel, or within regcore_keras.loss_scale(1.0) in a loop by hand"
+            )
+        if self.closed and keras.backend.backend() != "jax":  # which recomputes what it traced
+            self._run = run
+        if not self.closed:
+            for _ in self.penalties(keras.ops.stop_gradient(x), mask, **inputs):
+                pass  # for the report
+        scale, params = run.scale(self), {**self.state.params(), **inputs}
+        for term in self.spec.terms():
+            weight = scale * self.state.coefficient(term.name, "float64" if self.dtype == "float64" else "float32")
+            x = regcore.attach(regcore.added(term.spec), x, term.select(params), scale=weight, mask=mask)
         return x
 
     def add_loss(self, loss: Tensor, coupled: bool = False) -> None:
@@ -66,18 +112,11 @@ class Regularize(keras.layers.Layer):
 
     def set_coefficient(self, term: str, coefficient: float) -> None:
         """Weigh a term anew from the next step on, after compile too. ValueError for an unknown term, inf and NaN."""
-        if term not in self._coefficients:
-            raise ValueError(f"{self.name} has no term {term!r}; it has {sorted(self._coefficients)}")
-        if not math.isfinite(coefficient):
-            raise ValueError(f"{self.name} got the coefficient {coefficient} for {term}; it must be a finite number")
-        self._coefficients[term].assign(coefficient)
+        self.state.set_coefficient(term, coefficient)
 
     def report(self) -> dict[str, dict[str, float]]:
-        """For each term the unweighted `value` of the latest call, NaN before the first, and its `coefficient`."""
-        return {
-            name: {"value": _number(self._last[name]), "coefficient": _number(coefficient)}
-            for name, coefficient in self._coefficients.items()
-        }
+        """For each term how many `calls` counted, the unweighted `value` of the latest, and its `coefficient`."""
+        return self.state.report()
 
     def compute_output_spec(
         self, x: Any, mask: Any = None, training: bool | None = None, **inputs: Any
@@ -93,21 +132,12 @@ class Regularize(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "spec": regcore.to_config(self.spec), "train_only": self.train_only}
+        own = {"mode": self.mode, "train_only": self.train_only, "site": self.site}
+        return {**super().get_config(), "spec": regcore.to_config(self.spec), **own}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Regularize":
         return cls(**{**config, "spec": regcore.from_config(config["spec"])})
-
-    def _weight(self, name: str, initial: Any, trainable: bool = False) -> keras.Variable:
-        return self.add_weight(
-            name=name,
-            shape=np.shape(initial),
-            initializer=lambda shape, dtype: keras.ops.convert_to_tensor(initial, dtype),
-            dtype="float64" if self.variable_dtype == "float64" else "float32",  # never half precision
-            trainable=trainable,
-            autocast=False,
-        )
 
     def _clear_losses(self) -> None:
         """On JAX Keras clears the losses of a layer whenever it is called, but those of one step belong together."""
@@ -115,6 +145,7 @@ class Regularize(keras.layers.Layer):
         if scope is None or self._scope is None or self._scope() is not scope:
             super()._clear_losses()
             self._coupled.clear()
+            self._fired = False
         self._scope = None if scope is None else weakref.ref(scope)
 
     def _get_own_losses(self) -> list[Tensor]:
@@ -123,7 +154,7 @@ class Regularize(keras.layers.Layer):
         losses = list(zip(held, self._coupled, strict=False))
         coupled = [loss for loss, multiplies in losses if multiplies]
         if (taken := apart.get()) is not None:
-            taken.extend(coupled)
+            taken.coupled.extend(coupled)
         elif coupled:
             raise RuntimeError(
                 f"{self.name} has a loss that multiplies the task loss, of {self.spec}, and here it would be added: "
@@ -132,5 +163,13 @@ class Regularize(keras.layers.Layer):
         return [loss for loss, multiplies in losses if not multiplies]
 
 
-def _number(variable: keras.Variable) -> float:
-    return float(keras.ops.convert_to_numpy(variable.value))
+def _check(spec: Penalty, mode: str, train_only: bool) -> None:
+    if not isinstance(spec, Penalty):
+        raise TypeError(f"Regularize got {spec!r}; expected a penalty, such as 0.01 * regcore.L2()")
+    if mode not in ("collect", "attach"):
+        raise ValueError(f'Regularize got mode={mode!r}; expected "collect" or "attach"')
+    if mode == "collect":
+        return
+    refuse_coupled(spec)
+    if not train_only:
+        raise ValueError('mode="attach" adds gradients, and evaluation has none: use mode="collect" to count it there')

@@ -2,22 +2,32 @@
 
 import contextlib
 import contextvars
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 Tensor = Any  # a tensor of the library that Keras runs on
 
-apart: contextvars.ContextVar[list[Tensor] | None] = contextvars.ContextVar("apart", default=None)
+
+@dataclasses.dataclass
+class Collected:
+    """What one reading of a model's losses found beside those that are added up."""
+
+    coupled: list[Tensor] = dataclasses.field(default_factory=list)  # they multiply the task loss
+    silent: tuple[str, ...] = ()  # paths of sites that have none
+
+
+apart: contextvars.ContextVar[Collected | None] = contextvars.ContextVar("apart", default=None)
 hidden: contextvars.ContextVar[bool] = contextvars.ContextVar("hidden", default=False)
 
 
 @contextlib.contextmanager
-def coupled_apart() -> Iterator[list[Tensor]]:
-    """Within it, those that multiply the task loss are left out, and put into the list given here."""
-    coupled: list[Tensor] = []
-    token = apart.set(coupled)
+def coupled_apart() -> Iterator[Collected]:
+    """Within it, those that multiply the task loss are left out, and put into what is given here."""
+    collected = Collected()
+    token = apart.set(collected)
     try:
-        yield coupled
+        yield collected
     finally:
         apart.reset(token)
 

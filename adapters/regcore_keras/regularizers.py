@@ -54,18 +54,28 @@ class ActivityRegularizer(StatelessRegularizer):
     """The penalty of what a layer gives out, as `activity_regularizer=`, whatever the batch size.
 
     Keras counts it in training and in evaluation, once for each tensor that the layer gives out, and shows it no mask;
-    on JAX it forgets all but the last call of a layer that is called several times in a step. `Regularize` has none of
-    these limits. Raises TypeError for a spec that is no penalty, and ValueError for one that learns parameters or
-    multiplies the task loss.
+    on JAX it forgets all but the last call of a layer that is called several times in a step. With `ndim` only tensors
+    of so many axes are penalized: 3 for the sequence of an LSTM that gives out its states as well. `Regularize` has
+    none of these limits. Raises TypeError for a spec that is no penalty, and ValueError for one that learns parameters
+    or multiplies the task loss.
 
         keras.layers.Dense(64, activation="relu", activity_regularizer=ActivityRegularizer(0.01 * regcore.L1()))
     """
 
-    def __init__(self, spec: Penalty) -> None:
+    def __init__(self, spec: Penalty, *, ndim: int | None = None) -> None:
         super().__init__(spec)
-        self._divided = _keras_divides_by_batch_size()
+        self.ndim, self._divided = ndim, _keras_divides_by_batch_size()
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ndim": self.ndim}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "ActivityRegularizer":
+        return cls(regcore.from_config(config["spec"]), ndim=config.get("ndim"))
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self.ndim is not None and len(x.shape) != self.ndim:
+            return keras.ops.zeros((), keras.config.floatx())
         value = self._value(x)
         if not self._divided or len(x.shape) == 0:
             return value
