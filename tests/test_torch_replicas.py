@@ -48,6 +48,43 @@ value = sum(term.sum() for term in reg.terms().values())
 local = [regcore.BatchEntropy()(part.tanh(), regcore.BatchEntropy().init()) for part in (x[:4], x[4:])]
 assert abs(sum(local) / 2 - regcore.BatchEntropy()(x.tanh(), regcore.BatchEntropy().init())) > 1e-4
 
+def entropy(h, alpha, reduce):
+    # by hand, from sums that `reduce` adds over processes
+    n = torch.tensor(float(len(h)), dtype=h.dtype)
+    n, total, square = reduce(n), reduce(h.sum(0)), reduce((h * h).sum(0))
+    variance = (square - total**2 / n) / (n - 1)
+    return (torch.log(torch.pi * torch.e * variance + 1).mean() / 2 - alpha) ** 2
+
+def reduced_in_place(array):
+    array = array.detach().clone() if not array.requires_grad else array.clone()
+    with torch.no_grad():
+        distributed.all_reduce(array)
+    return array
+
+plain = model()
+whole_entropy = task(plain(x)) + entropy(plain[1](plain[0](x)), 0.75, lambda array: array)
+by_hand = gradients(plain, whole_entropy)
+net = model()
+wrapped = DistributedDataParallel(net)
+y = wrapped(x.split(4)[rank])
+naive = entropy(net[1](net[0](x.split(4)[rank])), 0.75, reduced_in_place)
+torch.testing.assert_close(naive, whole_entropy - task(plain(x)))  # the right value,
+assert max((a - b).abs().max() for a, b in zip(gradients(net, task(y) + naive), by_hand)) > 1e-3  # and the wrong gradient
+
+for options in ({"find_unused_parameters": True}, {"static_graph": True}):  # with a parameter that only a penalty has
+    net = model()
+    reg = regcore_torch.regularize(net, {"1": regcore.BatchEntropy(alpha=0.75)})
+    reg.register_on(net)
+    wrapped = DistributedDataParallel(net, **options)
+    try:
+        for _ in range(2):
+            reg.combine(task(wrapped(x.split(4)[rank]))).backward()
+    except RuntimeError as error:
+        assert "find_unused_parameters" in options and "ready only once" in str(error), (options, error)
+        net._backward_hooks.clear()
+    else:
+        assert "static_graph" in options, options
+
 for sizes in ((4, 4), (6, 2)):  # batches of different size too
     for mode in ("collect", "attach"):
         net = model()
