@@ -1,11 +1,14 @@
 """What every docstring example sees; and the order of tests, and which of them stay together where some run at once."""
 
+import os
+
 import hypothesis
 import numpy as np
 import pytest
 
 import regcore
 
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most of JAX's time is compilation; the suite has them on
 hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("here")
 

@@ -6,12 +6,12 @@ import sys
 from regcore.config import catalogue
 
 from . import report, suite
-from .worker import ADAPTERS, BACKENDS
+from .worker import names
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m regcore_conformance", description=__doc__)
-    every = [*BACKENDS, *ADAPTERS]
+    every = names()
     parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="NAME", help=f"some of {every}")
     parser.add_argument(
         "--require", nargs="+", choices=every, default=[], metavar="NAME", help="fail if one is not run"
@@ -25,14 +25,14 @@ def main() -> int:
         depth.add_argument(f"--{name}", dest="depth", action="store_const", const=name, default="default", help=meaning)
     options = parser.parse_args()
 
-    outcomes, truths = suite.run(
+    outcomes, truths, sources = suite.run(
         options.only,
         penalties=options.penalties,
         depth=options.depth,
         progress=lambda line: print(line, flush=True),
     )
     verdicts = suite.judge(outcomes, truths)
-    print("\n" + report.text(verdicts, {outcome.name: outcome.description for outcome in outcomes}))
+    print("\n" + report.text(verdicts, {outcome.name: outcome.description for outcome in outcomes}, sources))
     absent = [name for name in options.require if all(v.status == "not run" for v in verdicts if v.backend == name)]
     if absent:
         print(f"required and not run: {', '.join(absent)}")

@@ -5,13 +5,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .suite import Verdict
+from .suite import Sources, Verdict
 
 Table = list[list[str]]
 
 
-def text(verdicts: Sequence[Verdict], descriptions: dict[str, str]) -> str:
-    """The whole report."""
+def text(verdicts: Sequence[Verdict], descriptions: dict[str, str], sources: Sources | None = None) -> str:
+    """The whole report; `sources` says where the references come from."""
     sections = [
         _environment(descriptions),
         "Worst error in units of the bound of docs/numerics.md; at most 1 passes\n" + _aligned(_modes(verdicts)),
@@ -20,6 +20,7 @@ def text(verdicts: Sequence[Verdict], descriptions: dict[str, str]) -> str:
         "One SGD step through each adapter, worst error in units of the bound\n" + _aligned(_steps(verdicts)),
         _troubles(verdicts),
         _absent(verdicts),
+        references(sources) if sources else "",
         summary(verdicts),
     ]
     return "\n\n".join(section for section in sections if section)
@@ -33,6 +34,17 @@ def summary(verdicts: Iterable[Verdict]) -> str:
     return (
         f"{count['pass']} cells passed, {count['failed']} failed, {count['unsupported']} unsupported, "
         f"{count['not run']} not run{absent}"
+    )
+
+
+def references(sources: Sources) -> str:
+    """One line: how many references were stored and how many had to be computed; and, as loudly, what is stale."""
+    line = f"{len(sources.stored)} references were stored, {len(sources.computed)} computed in this run"
+    if not sources.stale:
+        return line
+    return (
+        f"{line}\nSTALE  {len(sources.stale)} stored references are of other fields or data than their cases, such as "
+        f"{sources.stale[0]}: python -m regcore_conformance.golden makes them again"
     )
 
 

@@ -8,20 +8,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import steps
+from regcore.config import catalogue
+
+from . import steps, store
 from .bound import Reference
+from .cases import Case, all_cases
 from .worker import ADAPTERS, Cell, Outcome
 
 Truths = Mapping[str, Reference | str]  # by case; a text says why there is none
 
 AT_ONCE = 2
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+DEFAULTS = {**dict.fromkeys(THREADS, "2"), "TF_CPP_MIN_LOG_LEVEL": "3"}  # of the environment of each process
 ORACLE = [f"oracle {i} 4" for i in range(4)]
 LONGEST = ["torch", "jax", "tensorflow", *ORACLE, *ADAPTERS]  # first
 START = "from regcore_conformance.worker import main; main()"  # not -m, which would make its classes those of __main__
+
+
+class Sources(NamedTuple):
+    """Where the references of a run come from, by the names of their cases."""
+
+    stored: Sequence[str]
+    computed: Sequence[str]
+    stale: Sequence[str]  # of those that were computed, what is stored under their names is of something else
 
 
 class Verdict(NamedTuple):
@@ -39,9 +52,12 @@ class Verdict(NamedTuple):
 
 def run(
     names: Iterable[str], *, penalties: Iterable[str], depth: str, progress: Callable[[str], None]
-) -> tuple[list[Outcome], Truths]:
-    """Outcomes of the named workers, and the true results of all cases."""
-    jobs = _jobs(names := list(names))
+) -> tuple[list[Outcome], Truths, Sources]:
+    """Outcomes of the named workers, the true results of all cases, and where these come from."""
+    cases = list(all_cases(catalogue()[penalty] for penalty in penalties))
+    truths: dict[str, Reference | str] = {case.id: truth for case in cases if (truth := store.find(case))}
+    sources = _sources(cases, truths)
+    jobs = _jobs(names := list(names), ORACLE if sources.computed else [])
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = {
             pool.submit(_work, job, Path(folder) / str(number), [depth, *penalties]): job
@@ -52,13 +68,19 @@ def run(
             found, seconds = done.result()
             outcomes |= found
             progress(f"{number}/{len(jobs)}  {' and '.join(waiting[done])}  {seconds:.0f} s")
-    truths = {case: truth for part in ORACLE for case, truth in outcomes.pop(part).items()}
-    return [outcomes[name] for name in names], truths
+    for part in ORACLE:
+        truths |= outcomes.pop(part, {})
+    return [outcomes[name] for name in names], truths, sources
 
 
-def _jobs(names: list[str]) -> list[list[str]]:
+def _sources(cases: Iterable[Case], stored: Truths) -> Sources:
+    computed = [case for case in cases if case.id not in stored]
+    return Sources(list(stored), [case.id for case in computed], [case.id for case in computed if store.is_stale(case)])
+
+
+def _jobs(names: list[str], oracle: list[str]) -> list[list[str]]:
     """What each process does, longest first: all that is about one library, or a part of the references."""
-    jobs: dict[str, list[str]] = {part: [part] for part in ORACLE}
+    jobs: dict[str, list[str]] = {part: [part] for part in oracle}
     for name in names:
         jobs.setdefault(name if name in ADAPTERS else name.split(":")[0], []).append(name)
     return [jobs[key] for key in sorted(jobs, key=lambda key: LONGEST.index(key) if key in LONGEST else len(LONGEST))]
@@ -91,7 +113,7 @@ def _verdict(backend: str, cell: Cell, truth: Reference | str) -> Verdict:
 def _work(job: list[str], path: Path, options: list[str]) -> tuple[dict[str, Any], float]:
     start = time.monotonic()
     command = [sys.executable, "-c", START, ",".join(job), str(path), *options]
-    environment = dict(os.environ)
+    environment = {**DEFAULTS, **os.environ}
     if job[0] in ADAPTERS and ":" in job[0]:
         environment["KERAS_BACKEND"] = job[0].split(":")[1]  # Keras reads it once, when it is imported
     process = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -2,10 +2,9 @@
 
 import importlib
 import itertools
-import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 import regcore
 from regcore.config import catalogue
 
-from . import steps
+from . import backends, steps, store
 from .cases import Case, all_cases
 from .depth import left_out
 from .runners import Evaluate, Unsupported
@@ -42,73 +41,6 @@ class Outcome(NamedTuple):
     not_run: str = ""
 
 
-class NotHere(Exception):
-    """What the worker needs is not on this machine."""
-
-
-def _numpy() -> tuple[str, dict[str, Evaluate]]:
-    from .runners import array_api
-
-    return f"numpy {np.__version__}", array_api.evaluators(np)
-
-
-def _strict() -> tuple[str, dict[str, Evaluate]]:
-    import array_api_strict
-
-    from .runners import array_api
-
-    return f"array-api-strict {array_api_strict.__version__}", array_api.evaluators(array_api_strict)
-
-
-def _torch(device: str) -> tuple[str, dict[str, Evaluate]]:
-    import torch
-
-    from .runners import torch as runner
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise NotHere("torch finds no CUDA device")
-    return runner.describe(), runner.evaluators(device)
-
-
-def _jax(device: str, *, x64: bool) -> tuple[str, dict[str, Evaluate]]:
-    import jax
-
-    from .runners import jax as runner
-
-    description = runner.describe(x64)
-    try:
-        jax.devices(device)
-    except RuntimeError:
-        raise NotHere(f"jax finds no {device}") from None
-    return description, runner.evaluators(device)
-
-
-def _tensorflow(device: str) -> tuple[str, dict[str, Evaluate]]:
-    import tensorflow as tf
-
-    from .runners import tensorflow as runner
-
-    description = runner.describe()
-    if device == "gpu":
-        raise NotHere(
-            "the suite does not place TensorFlow on a GPU yet"
-            if tf.config.list_physical_devices("GPU")
-            else "tensorflow finds no GPU"
-        )
-    return description, runner.evaluators()
-
-
-BACKENDS: dict[str, Callable[[], tuple[str, dict[str, Evaluate]]]] = {
-    "numpy": _numpy,
-    "array-api-strict": _strict,
-    "torch:cpu": lambda: _torch("cpu"),
-    "torch:cuda": lambda: _torch("cuda"),
-    "jax:cpu": lambda: _jax("cpu", x64=False),
-    "jax:cpu:x64": lambda: _jax("cpu", x64=True),
-    "jax:gpu": lambda: _jax("gpu", x64=False),
-    "tensorflow:cpu": lambda: _tensorflow("cpu"),
-    "tensorflow:gpu": lambda: _tensorflow("gpu"),
-}
 ADAPTERS = {
     "regcore_torch": "torch",
     "regcore_flax": "flax",
@@ -118,13 +50,18 @@ ADAPTERS = {
 }
 
 
+def names() -> list[str]:
+    """The backends and adapters that there are to run, those of installed packages too."""
+    return [*dict.fromkeys([*backends.chosen(), *backends.chosen(device="gpu"), "tensorflow:gpu"]), *ADAPTERS]
+
+
 def evaluate(name: str, cases: list[Case], *, depth: str) -> Outcome:
     """Every case in every mode and grade of one backend, or the reason why there is none."""
     try:
-        description, evaluators = BACKENDS[name]()
-    except (ImportError, NotHere) as reason:
+        with backends.entered(name) as (description, evaluators):
+            return Outcome(name, description, tuple(_cells(name, evaluators, cases, depth)))
+    except (ImportError, backends.NotHere) as reason:
         return Outcome(name, not_run=str(reason))
-    return Outcome(name, description, tuple(_cells(name, evaluators, cases, depth)))
 
 
 def _cells(name: str, evaluators: dict[str, Evaluate], cases: list[Case], depth: str) -> Iterator[Cell]:
@@ -190,14 +127,17 @@ def adapt(name: str, *, depth: str) -> Outcome:
 
 
 def truths(part: str, cases: list[Case]) -> dict[str, Any]:
-    """The references of every n-th case, or what is wrong with a formula that has none; `part` is "oracle i n"."""
+    """The references that are not stored, of every n-th case, or what is wrong with a formula that has none.
+
+    `part` is "oracle i n".
+    """
     from . import oracle
 
     first, step = map(int, part.split()[1:])
     found: dict[str, Any] = {}
-    for case in cases[first::step]:
+    for case in [case for case in cases if store.find(case) is None][first::step]:
         try:
-            found[case.id] = oracle.truth(case)
+            found[case.id] = oracle.independent(case)
         except Exception as error:  # as above
             found[case.id] = f"no reference: {type(error).__name__}: {error}"
     return found
@@ -206,7 +146,6 @@ def truths(part: str, cases: list[Case]) -> dict[str, Any]:
 def main() -> None:
     """The arguments are names, separated by commas, the file to leave outcomes in, a depth, and some penalties."""
     names, path, depth, *penalties = sys.argv[1:]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     cases = list(all_cases(catalogue()[penalty] for penalty in penalties))
     outcomes: dict[str, Any] = {}
     for name in names.split(","):

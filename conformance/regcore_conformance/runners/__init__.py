@@ -1,6 +1,6 @@
 """How each library evaluates a penalty: by calling the spec on its own arrays and differentiating as its users do.
 
-A runner module has `describe()`, versions and policy as text, and `evaluators(dtype)`, {mode: evaluate}. An evaluate
+A runner module has `evaluators(...)`, {mode: evaluate}; `backends` enters it, with its precision policy. An evaluate
 function takes `(spec, x, params, mask)` of NumPy arrays and returns {"value": ..., "x": ..., parameter: ...}, the
 gradients by what is floating times `cases.UPSTREAM`; it raises if the mode it stands for was not really entered.
 """

@@ -13,11 +13,6 @@ from . import Evaluate, Unsupported, floating
 from .bundle import Bundle, Problem, Results
 
 
-def describe(x64: bool) -> str:
-    jax.config.update("jax_enable_x64", x64)
-    return f"jax {jax.__version__}, x64 {'on' if x64 else 'off'}"
-
-
 def evaluators(device: str) -> dict[str, Evaluate]:
     def eager(*problem: Any) -> Results:
         (results,) = _run(_call, device, [Problem(*problem)])

@@ -12,13 +12,6 @@ from . import Evaluate
 from .bundle import Bundle, Problem, Results
 
 
-def describe() -> str:
-    tf.config.threading.set_intra_op_parallelism_threads(2)
-    tf.config.threading.set_inter_op_parallelism_threads(2)
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    return f"tensorflow {tf.__version__}, TF32 off"
-
-
 def evaluators() -> dict[str, Evaluate]:
     return {
         "eager": _eager,

@@ -12,13 +12,6 @@ from . import Evaluate, floating
 from .bundle import Bundle, Problem, Results
 
 
-def describe() -> str:
-    torch.set_num_threads(2)
-    torch.set_float32_matmul_precision("highest")
-    torch._dynamo.config.fail_on_recompile_limit_hit = True  # otherwise torch.compile falls back to eager silently
-    return f"torch {torch.__version__}, float32 products {torch.get_float32_matmul_precision()}"
-
-
 def evaluators(device: str) -> dict[str, Evaluate]:
     def eager(*problem: Any) -> Results:
         (results,) = _run(_Call(problem[:1]), device, [Problem(*problem)])

@@ -1,0 +1,62 @@
+"""Angles between vectors."""
+
+from .arithmetic import Real, real
+from .loops import Formula, Given, cosine, mean, relu, total, vectors
+
+
+def orthogonality(given: Given) -> Real:
+    """mean over i != j of relu(|cos| - threshold)^power, less the least that it can be, if `welch`.
+
+    J. J. Benedetto, M. Fickus (2003) for power 2; L. Welch (1974) and V. M. Sidelnikov (1974) for the least.
+    """
+    f, every = given.fields, vectors(given)
+    weighted, weights = [], []
+    for i, j in _pairs(every):
+        cos = cosine(every[i], every[j])
+        excess = relu((cos if f.signed else abs(cos)) - f.threshold)
+        weights.append(_together(given, i, j) if f.coactive else 1)
+        weighted.append(weights[-1] * excess**f.power)
+    if not sum(weights):
+        return real(0)
+    return total(weighted) / sum(weights) - (_least(given, int(f.power)) if f.welch else 0)
+
+
+def max_cosine(given: Given) -> Real:
+    """mean over i of the largest cos^2 to another vector; A. Korznikov et al., arXiv:2509.22033."""
+    f, every = given.fields, vectors(given)
+    nearest = []
+    for i in range(len(every)):
+        cosines = [cosine(every[i], every[j]) for j in range(len(every)) if j != i]
+        nearest.append(max((relu(cos) if f.signed else cos) ** 2 for cos in cosines))
+    return mean(nearest) - (_least(given, 2) if f.welch else 0)
+
+
+def mean_cosine(given: Given) -> Real:
+    """mean over i != j of cos; K. Ethayarajh, arXiv:1909.00512."""
+    every = vectors(given)
+    return mean(cosine(every[i], every[j]) for i, j in _pairs(every))
+
+
+def _pairs(every: list[list[Real]]) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(len(every)) for j in range(len(every)) if i != j]
+
+
+def _together(given: Given, i: int, j: int) -> int:
+    """In how many samples both vectors are active."""
+    return sum(bool(sample[i] and sample[j]) for sample in given.params["active"])
+
+
+def _least(given: Given, power: int) -> Real:
+    """(m c - 1)/(m - 1) for m vectors of d entries, c = 1/d 3/(d + 2) ... (power - 1)/(d + power - 2)."""
+    every = vectors(given)
+    m, d, c = len(every), len(every[0]), real(1)
+    for odd in range(1, power, 2):
+        c = c * odd / (d + odd - 1)
+    return relu((m * c - 1) / (m - 1))
+
+
+FORMULAS: dict[str, Formula] = {
+    "Orthogonality": orthogonality,
+    "MaxCosine": max_cosine,
+    "MeanCosine": mean_cosine,
+}

@@ -1,0 +1,97 @@
+"""Backends that installed packages declare: found by their entry point, and judged as all others are."""
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from regcore import L2
+
+pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
+
+from regcore_conformance import backends, check
+
+
+def install(folder, name, code, **entry_points):
+    """A package as an installer leaves it: a module, and metadata with entry points."""
+    (folder / f"{name}.py").write_text(textwrap.dedent(code))
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [f"{entry.replace('_', '-')} = {name}:{target}" for entry, target in entry_points.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{backends.GROUP}]", *lines, ""]))
+
+
+ACME = """
+    import array_api_compat.numpy as xp
+    import numpy as np
+    from regcore_conformance.backends import NotHere
+    from regcore_conformance.cases import UPSTREAM
+    from regcore_conformance.runners import array_api
+
+    right = array_api.evaluators(np)["eager"]
+
+    def backend():
+        return "acme 1.0 over NumPy", {"eager": right}
+
+    def forgets_upstream():
+        def eager(*problem):
+            return {name: array if name == "value" else array / UPSTREAM for name, array in right(*problem).items()}
+        return "acme", {"eager": eager}
+
+    def wrong_sum():
+        def eager(*problem):
+            before, xp.sum = xp.sum, lambda x, **options: before(x, **options) * (1 + 2.0**-20)
+            try:
+                return right(*problem)
+            finally:
+                xp.sum = before
+        return "acme", {"eager": eager}
+
+    def elsewhere():
+        raise NotHere("acme finds no accelerator")
+
+    def broken():
+        raise OSError("no licence")
+"""
+
+
+@pytest.fixture
+def acme(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda **entry_points: install(tmp_path, "acme_backend", ACME, **entry_points)
+    sys.modules.pop("acme_backend", None)
+
+
+def only(*names, **options):
+    return check(L2(), (4, 3), backends=names, patterns=["dense"], **options)
+
+
+def test_a_backend_of_a_package_is_found_and_passes(acme):
+    acme(acme="backend", acme_two="elsewhere")
+    assert only("acme", "numpy").backends == {"acme": "acme 1.0 over NumPy", "numpy": f"numpy {np.__version__}"}
+    assert backends.chosen(device="gpu")[-2:] == ["acme", "acme-two"]
+    with pytest.raises(AssertionError, match="acme-two was asked for and is not run: acme finds no accelerator"):
+        only("acme", "acme-two")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("wrong_sum", "acme eager float64, value, L2/0/dense.*times the bound"),
+        ("forgets_upstream", "acme eager exact, gradient by x, L2/"),
+        ("broken", "acme does not start: OSError: no licence"),
+    ],
+)
+def test_a_backend_that_is_wrong_is_caught(acme, target, words):
+    acme(acme=target)
+    with pytest.raises(AssertionError, match=words) as caught:
+        only("acme", "numpy")
+    assert "\nnumpy" not in str(caught.value)
+
+
+def test_a_backend_with_a_name_that_is_taken_is_left_out(acme):
+    acme(numpy="wrong_sum")
+    with pytest.warns(RuntimeWarning, match="the backend numpy = 'acme_backend:wrong_sum' has a name that is taken"):
+        assert only("numpy").passed > 0
