@@ -2,10 +2,11 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from regcore.config import catalogue
 
-from . import report, suite
+from . import records, report, suite
 from .worker import names
 
 
@@ -23,7 +24,12 @@ def main() -> int:
         "quick": "nearly nothing that compiles; with --penalties it takes seconds, for use while you write one",
     }.items():
         depth.add_argument(f"--{name}", dest="depth", action="store_const", const=name, default="default", help=meaning)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file, for programs")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="and to this one, for build servers")
     options = parser.parse_args()
+    for path in filter(None, (options.json, options.junit)):
+        if not path.parent.is_dir():
+            parser.error(f"there is no folder {path.parent} to write {path.name} to: make it first")
 
     outcomes, truths, sources = suite.run(
         options.only,
@@ -32,7 +38,12 @@ def main() -> int:
         progress=lambda line: print(line, flush=True),
     )
     verdicts = suite.judge(outcomes, truths)
-    print("\n" + report.text(verdicts, {outcome.name: outcome.description for outcome in outcomes}, sources))
+    descriptions = {outcome.name: outcome.description for outcome in outcomes}
+    print("\n" + report.text(verdicts, descriptions, sources))
+    if options.json:
+        options.json.write_text(records.as_json(verdicts, descriptions, sources), encoding="utf-8")
+    if options.junit:
+        options.junit.write_text(records.as_junit(verdicts), encoding="utf-8")
     absent = [name for name in options.require if all(v.status == "not run" for v in verdicts if v.backend == name)]
     if absent:
         print(f"required and not run: {', '.join(absent)}")
