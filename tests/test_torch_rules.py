@@ -84,12 +84,13 @@ class TestOutputs:
             (lambda h: (h, None), None),
             (lambda h: [h, h * 2], None),
             (lambda h: (None, h), 1),
+            (lambda h: (None, h), -1),
             (lambda h: Pair(h, (h * 3,)), None),
             (lambda h: {"hidden": h}, None),
             (lambda h: {"hidden": h, "state": h * 2}, "hidden"),
             (lambda h: ((h,), h), lambda output: output[0][0]),
         ],
-        ids=["tensor", "tuple", "list", "index", "namedtuple", "dict", "key", "function"],
+        ids=["tensor", "tuple", "list", "index", "last", "namedtuple", "dict", "key", "function"],
     )
     def test_the_tensor_is_found_and_the_output_is_left(self, x, make, select):
         model = Returns(make)
@@ -98,6 +99,15 @@ class TestOutputs:
         assert type(output) is type(make(x))
         torch.testing.assert_close(reg.combine(ZERO), L2()(model.block[0](x)))
 
+    @pytest.mark.parametrize("select", [1, -1])
+    def test_an_index_from_the_end_attaches_too(self, x, select):
+        model = Returns(lambda h: (None, h))
+        reg = regularize(model, {"block": L2()}, select=select, mode="attach")
+        reg.combine(0.0 * model(x)[1].sum()).backward()
+        torch.testing.assert_close(
+            model.block[0].weight.grad, torch.autograd.grad(L2()(model.block[0](x)), model.block[0].weight)[0]
+        )
+
     @pytest.mark.parametrize(
         ("make", "select", "message"),
         [
@@ -105,6 +115,7 @@ class TestOutputs:
             (lambda h: {"a": h, "b": h}, None, r"'block' returned a dict of \['a', 'b'\].*a key"),
             (lambda h: {"a": h}, "b", r"a dict of \['a'\], which has no 'b'"),
             (lambda h: (h,), 1, r"a tuple of \['Tensor'\], which has no 1"),
+            (lambda h: h, 0, r"a Tensor, which has no 0"),
             (lambda h: (None, h), None, r"a tuple of \['NoneType', 'Tensor'\]"),
         ],
     )

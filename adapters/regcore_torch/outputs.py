@@ -39,7 +39,7 @@ def replaced(path: str, output: Any, select: Select, tensor: Tensor, batch_first
     if isinstance(output, Mapping):
         output[select if select is not None else next(iter(output))] = part  # type: ignore[index]
         return output
-    index = 0 if select is None else select
+    index = range(len(output))[select or 0]  # type: ignore[index]  # counted from the end, too
     parts = [part if i == index else other for i, other in enumerate(output)]
     return getattr(output, "_make", type(output))(parts)  # a named tuple has _make
 
@@ -57,6 +57,8 @@ def _part(path: str, output: Any, select: Select) -> Any:
     if callable(select):
         return select(output)
     try:
+        if select is not None and isinstance(output, Tensor):
+            raise TypeError  # an index would take a part of the batch
         if select is not None:
             return output[select]
     except (KeyError, IndexError, TypeError):
