@@ -66,11 +66,12 @@ def centre(xp: Any, x: "Array", batch: Axes, n: "int | Array", mask: "Array", ac
 
 
 def _sample(xp: Any, x: "Array", batch: Axes, mask: "Array") -> "Array":
-    """One of the samples of each unit: the first, or the largest of those that the mask lets through."""
+    """One of the samples of each unit: the first, or the largest that the mask lets through, or 0 if it hides all."""
     if mask is None:
         return x[tuple(slice(0, 1) if axis in batch else slice(None) for axis in range(len(x.shape)))]
     lowest = xp.where(expand(mask, len(x.shape)), x, -math.inf * xp.ones_like(x))
-    return xp.max(lowest, axis=batch, keepdims=True)
+    largest = xp.max(lowest, axis=batch, keepdims=True)
+    return xp.where(largest == -math.inf, xp.zeros_like(largest), largest)  # another replica may have samples
 
 
 def units_last(xp: Any, x: "Array", batch: Axes) -> "Array":

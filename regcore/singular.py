@@ -24,7 +24,7 @@ def decompose(xp: Any, matrix: "Array") -> "tuple[Array, Array, Array]":
     safe = xp.where(matrix - matrix == 0, matrix, xp.zeros_like(matrix))
     largest = xp.max(xp.abs(safe))
     scale = xp.where(largest == 0, xp.ones_like(largest), largest)
-    scaled = safe * (1.0 / scale)  # so that no square overflows, and none that matters underflows
+    scaled = safe / scale  # so that no square overflows, and none that matters underflows; 1/scale might overflow
     v = xp.matrix_transpose(xp.linalg.svd(scaled, full_matrices=False)[2])
     for _ in range(STEPS):
         v = _refined(xp, xp.matmul(scaled, v), v)

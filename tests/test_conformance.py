@@ -12,7 +12,7 @@ from regcore import L1, L2, TAR, BatchEntropy, Orthogonality
 
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
-from regcore_conformance import noise, oracle, report, steps, suite, worker
+from regcore_conformance import evaluating, noise, oracle, report, steps, suite, worker
 from regcore_conformance.bound import reference
 from regcore_conformance.cases import UPSTREAM, all_cases
 from regcore_conformance.generator import bell, coin, philox
@@ -30,7 +30,7 @@ def test_known_answers_of_philox():
 def test_inputs_are_exact_in_every_dtype():
     for case in all_cases():
         np.testing.assert_array_equal(case.x.astype(np.float32).astype(np.float64), case.x)
-        if not case.id.endswith(("offset", "scales", "small")):
+        if not case.id.endswith("offset"):
             np.testing.assert_array_equal(case.x.astype(np.float16).astype(np.float64), case.x)
     assert abs(bell(0, (1000,))).max() <= 126 / 64
     assert 0.7 < coin(0, (1000,)).mean() < 0.8
@@ -47,7 +47,7 @@ def test_every_pattern_hits_its_singular_point():
 def run(function, cases, *, exact=False):
     """Verdicts of an evaluate function in float64, or in the exact grade of float32."""
     grade = "exact" if exact else "float64"
-    cells = tuple(worker._cell("eager", function, grade, case) for case in cases)
+    cells = tuple(evaluating.cell("eager", function, grade, case) for case in cases)
     truths = {case.id: oracle.truth(case) for case in cases}
     return suite.judge([worker.Outcome("planted", "", cells)], truths)
 
@@ -162,7 +162,7 @@ def test_a_gradient_that_is_missing_is_caught():
 
     (verdict,) = run(forgetful, [next(iter(all_cases([BatchEntropy], ["dense"])))])
     assert verdict.status == "fail"
-    assert verdict.detail == "results are ['value', 'x']; expected ['alpha', 'value', 'x']"
+    assert verdict.detail == "gradient by alpha: this result is missing"
 
 
 def test_a_library_that_differentiates_by_itself_is_caught_at_zero():
@@ -173,7 +173,7 @@ def test_a_library_that_differentiates_by_itself_is_caught_at_zero():
         return {"value": np.asarray(value), "x": np.asarray(pull_back(value * 0 + UPSTREAM)[0])}
 
     dense, relu = (next(iter(all_cases([L1], [pattern]))) for pattern in ("dense", "relu"))
-    cells = tuple(worker._cell("eager", by_itself, "float32", case) for case in (dense, relu))
+    cells = tuple(evaluating.cell("eager", by_itself, "float32", case) for case in (dense, relu))
     verdicts = suite.judge([worker.Outcome("jax", "", cells)], {c.id: oracle.truth(c) for c in (dense, relu)})
     assert [v.status for v in verdicts] == ["pass", "fail"]
 

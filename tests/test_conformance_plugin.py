@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
-from regcore_conformance import plugin, worker
+from regcore_conformance import grades, plugin
 
 OTHERS = ("hypothesispytest", "jaxtyping", "typeguard", "anyio")  # plugins that load NumPy, or much else
 
@@ -102,4 +102,4 @@ def test_what_is_not_installed_is_in_the_header(folder):
 
 
 def test_the_dtypes_are_the_grades_of_the_suite():
-    assert set(plugin.GRADES) == set(worker.GRADES)
+    assert set(plugin.GRADES) == set(grades.GRADES)

@@ -30,7 +30,7 @@ def test_a_right_penalty_passes_everywhere_and_the_result_says_where():
     assert 0 < done.worst < 1
     assert done.not_run["torch:cpu compile float32"] == "takes seconds for each example: depth='full'"
     assert str(done).startswith(f"FourthPower(): {done.passed} cells passed; worst error 0.")
-    assert "not run: jax:cpu eager float64, jax:cpu jit float64: JAX has no float64" in str(done)
+    assert "jax:cpu second float64: JAX has no float64 arrays while x64 is off" in str(done)
 
 
 def test_a_class_is_checked_on_its_examples_and_a_spec_on_them_too():

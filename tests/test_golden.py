@@ -17,12 +17,11 @@ from regcore.config import own
 
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
-from regcore_conformance import formulas, golden, oracle, report, store, suite, worker
+from regcore_conformance import evaluating, formulas, golden, oracle, report, store, suite, worker
 from regcore_conformance.bound import Reference
-from regcore_conformance.cases import all_cases
 from regcore_conformance.runners import array_api
 
-CASES = {case.id: case for case in all_cases(own().values())}
+CASES = {case.id: case for case in golden.stored_cases(own().values())}
 NUMPY = array_api.evaluators(np)["eager"]
 FORMULAS = Path(formulas.__file__).parent
 
@@ -144,7 +143,7 @@ WRONG = {
 
 
 def verdict(case, truth):
-    cell = worker._cell("eager", NUMPY, "float64", case)
+    cell = evaluating.cell("eager", NUMPY, "float64", case)
     return suite.judge([worker.Outcome("planted", "", (cell,))], {case.id: truth})[0].status
 
 
@@ -199,7 +198,7 @@ def test_a_reference_of_other_data_or_fields_is_not_taken():
 def test_stored_computed_and_stale_references_are_counted():
     cases = [CASES["L2/0/dense"], CASES["L2/0/relu"]._replace(x=CASES["L2/0/relu"].x + 1), CASES["L2/0/ties"]]
     cases[2] = cases[2]._replace(id="L2/0/another")
-    sources = suite._sources(cases, {cases[0].id: store.find(cases[0])})
+    sources = suite._sources(cases, seed=0)
     assert sources == (["L2/0/dense"], ["L2/0/relu", "L2/0/another"], ["L2/0/relu"])
     line = report.references(sources)
     assert line.startswith("1 references were stored, 2 computed in this run\nSTALE  1 stored")

@@ -65,7 +65,10 @@ class Regularize(keras.layers.Layer):
         self._fired = False  # in the step that Keras holds losses of
         self._scope: weakref.ref[keras.StatelessScope] | None = None  # in which Keras recorded them
 
-    def call(self, x: Tensor, mask: Tensor = None, training: bool | None = None, **inputs: Tensor) -> Tensor:
+    def call(
+        self, x: Tensor, mask: Tensor = None, training: bool | None = None, x_mask: Tensor = None, **inputs: Tensor
+    ) -> Tensor:
+        mask = x_mask if mask is None else mask  # which is where Keras puts it if there are inputs beside x
         run, recomputing = running.current.get(), False
         if run is None and self.closed:  # in backward, on PyTorch and TensorFlow, where Keras knows of no phase
             run, recomputing = self._run, self._run is not None

@@ -49,25 +49,55 @@ PATTERNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def all_cases(penalties: Iterable[type[regcore.Penalty]] = (), patterns: Iterable[str] = ()) -> Iterator[Case]:
-    """The cases of these penalties (those of regcore, if none are given) with these patterns (all, if none)."""
+class Selection(NamedTuple):
+    """Which cases of a run: of some penalties or of all, some of these by id, with the data of a seed."""
+
+    penalties: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    seed: int = 0
+    depth: str = "default"
+
+    def cases(self) -> list[Case]:
+        from .edges import edge_cases  # which are made of these, as long ones are
+        from .long import long_cases
+
+        kinds = [catalogue()[name] for name in self.penalties]
+        found = [*all_cases(kinds, seed=self.seed), *edge_cases(kinds, self.seed), *long_cases(kinds, self.seed)]
+        return [case for case in found if not self.ids or case.id in self.ids]
+
+
+def all_cases(
+    penalties: Iterable[type[regcore.Penalty]] = (), patterns: Iterable[str] = (), seed: int = 0
+) -> Iterator[Case]:
+    """The cases of these penalties (those of regcore, if none are given) with these patterns (all, if none).
+
+    The Philox key of a case is the CRC-32 of its id, and of a seed that is not 0: "L2/0/dense", "L2/0/dense 7".
+    """
     for kind in tuple(penalties) or catalogue().values():
         for number, example in enumerate(kind.examples()):
             for pattern in tuple(patterns) or PATTERNS:
-                yield _case(f"{kind.__name__}/{number}/{pattern}", example, PATTERNS[pattern])
+                name = f"{kind.__name__}/{number}/{pattern}"
+                yield _case(name, f"{name} {seed}" if seed else name, example, PATTERNS[pattern])
 
 
-def _case(name: str, example: regcore.Example, pattern: Callable[[np.ndarray], np.ndarray]) -> Case:
-    seed = zlib.crc32(name.encode())
+def _case(name: str, key: str, example: regcore.Example, pattern: Callable[[np.ndarray], np.ndarray]) -> Case:
+    seed = philox_key(key)
     mask = None
     if example.mask_ndim:
         mask = coin(seed, example.shape[: example.mask_ndim])
         mask.flat[:2] = True  # enough samples for a variance
         mask.flat[max(2, mask.size - 1) :] = False  # and something that is hidden
-    params = {**example.spec.init(), **{key: _input(f"{name}/{key}", given) for key, given in example.inputs.items()}}
+    params = {
+        **example.spec.init(),
+        **{extra: _input(f"{key}/{extra}", given) for extra, given in example.inputs.items()},
+    }
     return Case(name, example.spec, pattern(bell(seed, example.shape)), params, mask)
 
 
-def _input(name: str, given: tuple[int, ...] | np.ndarray) -> np.ndarray:
+def philox_key(key: str) -> int:
+    return zlib.crc32(key.encode())
+
+
+def _input(key: str, given: tuple[int, ...] | np.ndarray) -> np.ndarray:
     """An input beside `x`: as the example gives it, or dense data of its shape."""
-    return bell(zlib.crc32(name.encode()), given).astype(np.float32) if isinstance(given, tuple) else given
+    return bell(philox_key(key), given).astype(np.float32) if isinstance(given, tuple) else given

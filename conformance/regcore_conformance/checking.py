@@ -1,6 +1,7 @@
 """`check(MyPenalty())`: the cases of the suite on one penalty, in this process, for the tests of another package."""
 
 import importlib.util
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -12,12 +13,13 @@ import regcore
 
 from . import backends as places
 from .cases import Case
-from .depth import left_out
+from .depth import belongs, is_special, left_out
+from .evaluating import Cell, cell
+from .grades import GRADES, is_half
 from .judging import Finding, findings, report, truths
 from .subjects import cases_of
-from .worker import GRADES, Cell, _cell
 
-SLOW = dict.fromkeys(("compile", "xla"), "takes seconds for each example: --full")
+SLOW = "takes seconds for each example: --full"
 DEPTHS = ("quick", "default", "full")
 
 
@@ -124,23 +126,28 @@ def _run(names: list[str], cases: list[Case], grades: list[str], depth: str) -> 
 
 def _cells(name: str, evaluators: Any, cases: list[Case], grades: list[str], depth: str) -> Iterator[Cell]:
     for mode, function in evaluators.items():
-        for grade in grades:
-            for case in cases:
-                slow = mode in SLOW and depth != "full"
-                reason = SLOW[mode] if slow else left_out(depth, name, mode, grade, case.id)
-                yield Cell(mode, grade, case.id, "not run", reason) if reason else _cell(mode, function, grade, case)
+        for grade, case in itertools.product(grades, cases):
+            if belongs(mode, grade, case):
+                slow = depth != "full" and mode != "eager" and _is_slow(mode, grade, case)
+                reason = SLOW if slow else left_out(depth, name, mode, grade, case)
+                yield Cell(mode, grade, case.id, "not run", reason) if reason else cell(mode, function, grade, case)
+
+
+def _is_slow(mode: str, grade: str, case: Case) -> bool:
+    """Each cell is a program of its own here, where the suite has several cases in one."""
+    return mode in ("compile", "xla", "vmap") or is_half(grade) or is_special(case)
 
 
 def _why(runs: _Runs) -> dict[str, str]:
     """Everything that was not run, with the reason."""
     why = dict(runs.not_run)
     for name, cells in runs.cells.items():
-        ran = {(cell.mode, cell.grade) for cell in cells if cell.status == "ran"}
-        for cell in cells:
-            if cell.status in ("not run", "unsupported"):
-                part = " in part" if (cell.mode, cell.grade) in ran else ""
-                reason = cell.detail.replace("--full", "depth='full'")
-                why.setdefault(f"{name} {cell.mode} {cell.grade}{part}", reason)
+        ran = {(c.mode, c.grade) for c in cells if c.status == "ran"}
+        for c in cells:
+            if c.status in ("not run", "unsupported"):
+                part = " in part" if (c.mode, c.grade) in ran else ""
+                reason = c.detail.replace("--full", "depth='full'")
+                why.setdefault(f"{name} {c.mode} {c.grade}{part}", reason)
     return why
 
 

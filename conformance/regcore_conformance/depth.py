@@ -1,29 +1,98 @@
 """How much is run: all of it, what takes minutes, or what takes seconds; and why the rest is not."""
 
-X64_IS_NO_MATTER = {("eager", "float32"), ("jit", "float32"), ("jit", "exact")}
+from typing import NamedTuple
+
+from . import edges, long
+from .cases import Case
+from .runners.shards import shares
+
+HALVES = ("float16", "bfloat16", "exact float16", "exact bfloat16")
+KINKS = ("dense", "relu")
+WIDE = ("float64", "float32", "exact")
+Grades = tuple[str, ...]
 
 
-def left_out(depth: str, backend: str, mode: str, grade: str, case: str) -> str:
+class Run(NamedTuple):
+    """In which grades a mode is run: on all examples of each penalty, on the first, and at edges and on long data."""
+
+    all: Grades = ()
+    first: Grades = ()
+    special: Grades = ()
+    patterns: tuple[str, ...] = ()  # all, if none are named
+
+
+EVERY = Run(WIDE, HALVES, WIDE + HALVES)
+SHARED = {"shards": Run(first=WIDE)}
+ONCE = {"vmap": Run(first=("float32",)), "second": Run(first=("float64",))}
+DEFAULT = {  # by backend, or by library: operations that are compiled one by one, and programs, take long
+    "numpy": {"eager": EVERY, **SHARED},
+    "array-api-strict": {"eager": EVERY, **SHARED},
+    "torch": {"eager": EVERY, "compile": Run(first=("float32",)), **ONCE, **SHARED},
+    "jax": {
+        "eager": Run(first=("float32",)),
+        "jit": Run(("float32", "exact"), ("float16", "bfloat16"), ("float32",)),
+        "shards": Run(first=("float32",)),
+        **ONCE,
+    },
+    "jax:cpu:x64": {"jit": Run(first=("float64",)), "second": ONCE["second"]},
+    "tensorflow": {
+        "eager": Run(first=WIDE + HALVES[:2], special=WIDE + HALVES[:2]),
+        "function": Run(("float32", "exact")),
+        "xla": Run(first=("exact",)),  # which compiles as jax.jit does
+        "second": ONCE["second"],
+    },
+    "keras:jax": {"compiled": Run(first=("float32",), patterns=KINKS)},
+    "keras:tensorflow": {"compiled": Run(first=("float32",), patterns=KINKS)},
+    "keras": {"eager": Run(first=("float32", "exact"), patterns=KINKS)},
+}
+QUICK = {
+    "numpy": {"eager": Run(WIDE, special=WIDE)},
+    "array-api-strict": {"eager": Run(("float64",))},
+    "torch": {"eager": Run(("float32", "exact"), special=("float32",))},
+    "jax": {"jit": Run(first=("float32", "exact"))},
+    "tensorflow": {"function": Run(first=("float32", "exact"))},
+    "jax:cpu:x64": {},
+    "keras": {},
+}
+OF_A_PACKAGE = {"eager": EVERY}
+
+
+def belongs(mode: str, grade: str, case: Case) -> bool:
+    """Whether there is such a cell: special data are run case by case, and second derivatives in float64."""
+    if is_special(case) and (mode in ("vmap", "second", "shards") or (edges.edge(case) and mode in ("compile", "xla"))):
+        return False
+    return not (mode == "second" and grade != "float64") and not (mode == "shards" and not shares(case.spec))
+
+
+def left_out(depth: str, backend: str, mode: str, grade: str, case: Case) -> str:
     """Why a cell is not run, or "" if it is; `depth` is "default", "full" or "quick".
 
-    >>> left_out("default", "torch:cpu", "eager", "exact", "L2/3/dense")
+    >>> case = Case("L2/3/dense", None, None, {}, None)
+    >>> left_out("default", "torch:cpu", "eager", "exact", case)
     ''
-    >>> left_out("default", "torch:cpu", "compile", "exact", "L2/3/dense")
+    >>> left_out("default", "torch:cpu", "compile", "float32", case)
     'takes long, and the first example of each penalty is run: --full'
     """
-    library, first = backend.split(":")[0], case.split("/")[1] == "0"
     if depth == "full":
         return ""
-    slow = mode != "eager" or library in ("jax", "tensorflow")  # JAX compiles each operation for each shape
-    single = grade != "float64" and mode in ("jit", "function") and not backend.endswith("x64")
+    run = _of(QUICK if depth == "quick" else DEFAULT, backend).get(mode, Run())
+    special, pattern = is_special(case), case.id.rpartition("/")[2]
+    chosen = run.special if special else run.all + run.first if _is_first(case) else run.all
+    if grade in chosen and (special or not run.patterns or pattern in run.patterns):
+        return ""
     if depth == "quick":
-        return "left out by --quick" if slow and not (first and single) else ""
-    if slow and not first and not single:
-        return "takes long, and the first example of each penalty is run: --full"
-    if grade == "float64" and mode == "xla":
-        return "takes long, and float32 and the exact grade are run: --full"
-    if grade != "float32" and mode == "compile":  # 4 seconds for each penalty, where other compilers take a tenth
-        return "takes long, and float32 is run: --full"
-    if backend == "jax:cpu:x64" and (mode, grade) in X64_IS_NO_MATTER:
-        return "takes long, and jax:cpu runs the same with x64 off: --full"
-    return ""
+        return "left out by --quick"
+    what = "the first example of each penalty is" if grade in run.first and not special else "other cells are"
+    return f"takes long, and {what} run: --full"
+
+
+def is_special(case: Case) -> bool:
+    return bool(edges.edge(case)) or long.is_long(case)
+
+
+def _is_first(case: Case) -> bool:
+    return case.id.split("/")[1] == "0"
+
+
+def _of(table: dict[str, dict[str, Run]], backend: str) -> dict[str, Run]:
+    return table.get(backend, table.get(backend.partition(":")[0], OF_A_PACKAGE))

@@ -84,6 +84,11 @@ class _Namespace:
     asarray, astype, isdtype = staticmethod(asarray), staticmethod(astype), staticmethod(isdtype)
     linalg = SimpleNamespace(svd=_svd)
 
+    @staticmethod
+    def mean(array: Any, **kwargs: Any) -> Any:
+        total = asarray(np.sum(array, **kwargs))
+        return total * total.size / _plain(array).size
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function = getattr(np, name)
         return function if isinstance(function, np.ufunc) else functools.partial(_call, function)

@@ -1,19 +1,18 @@
 """What is wrong with the cells of one penalty: which result, where, in which case, and by how many bounds."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from . import store
 from .bound import Reference
 from .cases import Case
+from .evaluating import Cell
+from .grades import is_exact
+from .seconds import Seconds
 from .subjects import HIDDEN, same_as
-from .worker import Cell
-
-Truths = Mapping[str, Reference | str]  # by case; a text says why there is none
+from .truths import Truth, Truths, described, key, known
 
 
 class Finding(NamedTuple):
@@ -26,13 +25,13 @@ class Finding(NamedTuple):
     detail: str = ""
 
 
-def truths(cases: Iterable[Case]) -> dict[str, Reference | str]:
+def truths(cases: Sequence[Case]) -> dict[str, Truth | str]:
     """The true results of each case: stored, or computed; and those of another, where a case stands for one."""
-    found: dict[str, Reference | str] = {}
+    found: dict[str, Truth | str] = {}
     for case in cases:
-        stored = found[same_as(case)] if same_as(case) != case.id else store.find(case)
+        stored = found[same_as(case)] if same_as(case) != case.id else known(case)
         found[case.id] = stored or _computed(case)
-    return found
+    return {**found, **{key(case.id, "second"): Seconds(case) for case in cases}}
 
 
 def _computed(case: Case) -> Reference | str:
@@ -47,7 +46,7 @@ def _computed(case: Case) -> Reference | str:
 def findings(backend: str, cells: Iterable[Cell], truths: Truths) -> Iterator[Finding]:
     """Every result of the cells that ran, right or wrong."""
     for cell in cells:
-        where, truth = f"{backend} {cell.mode} {cell.grade}", truths[cell.case]
+        where, truth = f"{backend} {cell.mode} {cell.grade}", truths[key(cell.case, cell.mode)]
         if cell.status == "error":
             yield Finding(where, "value and gradient", cell.case, np.inf, cell.detail)
         elif cell.status != "ran":
@@ -56,9 +55,9 @@ def findings(backend: str, cells: Iterable[Cell], truths: Truths) -> Iterator[Fi
             what = "gradient" if "NoSubgradient" in truth else "value and gradient"
             yield Finding(where, what, cell.case, np.inf, truth)
         else:
-            judge = replace(truth, exact=cell.grade == "exact")
-            for name in [*judge.results, *sorted(cell.results.keys() - judge.results.keys())]:
-                yield Finding(where, _what(name), cell.case, *_error(judge, name, cell.results.get(name)))
+            judged = truth.judge(cell.results, exact=is_exact(cell.grade))
+            for name, (ratio, detail) in judged.items():
+                yield Finding(where, described(name), cell.case, ratio, detail)
 
 
 def report(wrong: Sequence[Finding]) -> list[str]:
@@ -74,23 +73,3 @@ def report(wrong: Sequence[Finding]) -> list[str]:
         detail = textwrap.shorten(worst.detail, 400)  # of an error that is a whole page
         lines.append(f"{where}, {what}, {worst.case}{many}: {detail}{hint}")
     return lines
-
-
-def _what(name: str) -> str:
-    return name if name == "value" else f"gradient by {name}"
-
-
-def _error(judge: Reference, name: str, actual: np.ndarray | None) -> tuple[float, str]:
-    if actual is None or name not in judge.results:
-        return np.inf, f"this result is {'missing' if actual is None else 'not expected'}"
-    true = judge.results[name]
-    if actual.shape != true.shape:
-        return np.inf, f"has shape {actual.shape}; expected {true.shape}"
-    ratio = judge.worst_ratio({name: actual})
-    if ratio <= 1:
-        return ratio, ""
-    off = np.abs(np.asarray(actual, dtype=np.longdouble) - true)
-    at = np.unravel_index(np.argmax(np.where(np.isnan(off), np.inf, off)), off.shape)
-    place = f" at {[int(i) for i in at]}" if at else ""
-    detail = f"error is {ratio:.3g} times the bound; got {actual[at]:.9g}{place}, expected {true[at]:.9g}"
-    return ratio, detail

@@ -8,7 +8,7 @@ import pytest
 
 from . import backends
 
-GRADES = ("float64", "float32", "exact")
+GRADES = ("float64", "float32", "float16", "bfloat16", "exact", "exact float16", "exact bfloat16")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,51 +2,63 @@
 
 import collections
 import json
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-import regcore
-
 from . import report
-from .suite import Sources, Verdict
+from .commands import again
+from .environment import environment
+from .suite import Run
+from .verdicts import Verdict
 
-FORMAT = 1  # grows where a key changes its meaning
+FORMAT = 2  # grows where a key changes its meaning
 BAD = ("fail", "error")
 
 
-def as_json(verdicts: Sequence[Verdict], descriptions: Mapping[str, str], sources: Sources) -> str:
+def as_json(run: Run, command: str) -> str:
     """What `docs/conformance.md` describes: counts and worst errors in rows, and each cell that is not right."""
-    content = {
-        "format": FORMAT,
-        "versions": {"regcore": regcore.__version__, "python": platform.python_version()},
-        "backends": {name: description for name, description in descriptions.items() if description},
-        "summary": dict(collections.Counter(v.status for v in verdicts)),
-        "references": {"stored": len(sources.stored), "computed": len(sources.computed), "stale": len(sources.stale)},
-        "rows": [_row(key, group) for key, group in _groups(verdicts).items()],
-        "wrong": [_cell(v) for v in verdicts if v.status in BAD],
-        "absent": {v.backend: v.detail for v in verdicts if v.status == "not run" and not v.case},
-        "distinct": {case: bits for case, bits in report.distinct(verdicts).items() if len(bits) > 1},
-    }
-    return json.dumps(content, indent=1, allow_nan=False)
+    sources, verdicts = run.sources, run.verdicts
+    return _text(
+        {
+            "format": FORMAT,
+            "date": run.date,
+            "command": command,
+            "seconds": round(run.took, 1),
+            "selection": run.selection._asdict(),
+            "environment": environment(),
+            "backends": {name: description for name, description in run.descriptions.items() if description},
+            "times": {name: round(seconds, 1) for name, seconds in run.seconds.items() if run.descriptions.get(name)},
+            "summary": dict(collections.Counter(v.status for v in verdicts)),
+            "references": {
+                "stored": len(sources.stored),
+                "computed": len(sources.computed),
+                "stale": len(sources.stale),
+            },
+            "absent": {v.backend: v.detail for v in verdicts if v.status == "not run" and not v.case},
+            "wrong": [_cell(run, v) for v in verdicts if v.status in BAD],
+            "known": [_cell(run, v) for v in verdicts if v.status == "xfail"],
+            **_bits(verdicts),
+            "rows": [_row(key, group) for key, group in groups(verdicts).items()],
+        }
+    )
 
 
-def as_junit(verdicts: Sequence[Verdict]) -> str:
+def as_junit(run: Run) -> str:
     """A test suite for each backend, and a test for each mode, grade and penalty; what is absent is skipped."""
     root = ElementTree.Element("testsuites", name="regcore_conformance")
     suites: dict[str, ElementTree.Element] = {}
-    for (backend, mode, grade, penalty), group in _groups(verdicts).items():
+    for (backend, mode, grade, penalty), group in groups(run.verdicts).items():
         if backend not in suites:
             suites[backend] = ElementTree.SubElement(root, "testsuite", name=backend)
         name = f"{backend}.{mode}.{grade}"
         test = ElementTree.SubElement(suites[backend], "testcase", classname=name, name=penalty)
         if wrong := [v for v in group if v.status in BAD]:
             failure = ElementTree.SubElement(test, "failure", message=f"{len(wrong)} of {len(group)} cells are wrong")
-            failure.text = "\n".join(f"{v.case}: {v.detail}; {_again(v)}" for v in wrong)
-        elif all(v.status in ("not run", "unsupported") for v in group):
+            failure.text = "\n".join(f"{v.case}: {v.detail}; {again(v, run.selection)}" for v in wrong)
+        elif all(v.status in report.WITHOUT_RESULT for v in group):
             ElementTree.SubElement(test, "skipped", message=group[0].detail)
-    for v in verdicts:
+    for v in run.verdicts:
         if v.status == "not run" and not v.case:
             parent = ElementTree.SubElement(root, "testsuite", name=v.backend)
             test = ElementTree.SubElement(parent, "testcase", classname=v.backend, name="start")
@@ -58,7 +70,7 @@ def as_junit(verdicts: Sequence[Verdict]) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
-def _groups(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str, str], list[Verdict]]:
+def groups(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str, str], list[Verdict]]:
     """Cells by backend, mode, grade and penalty; the step of an adapter is a group as well."""
     groups: dict[tuple[str, str, str, str], list[Verdict]] = {}
     for v in verdicts:
@@ -67,28 +79,42 @@ def _groups(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str, str], list
     return groups
 
 
-def _row(key: tuple[str, str, str, str], group: Sequence[Verdict]) -> dict[str, Any]:
-    worst = max((v for v in group if v.ratio is not None), key=lambda v: v.ratio or 0.0, default=None)
+def _bits(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """In how many distinct results the cases of the exact grades came out, and those of which there are several."""
+    cases = report.distinct(verdicts)
+    counts = collections.Counter(len(bits) for bits in cases.values())
     return {
-        **dict(zip(("backend", "mode", "grade", "penalty"), key, strict=True)),
-        "cells": dict(collections.Counter(v.status for v in group)),
-        "worst": _finite(worst.ratio) if worst else None,
-        "worst_case": worst.case if worst else None,
+        "exact": {str(number): counts[number] for number in sorted(counts)},
+        "distinct": {case: bits for case, bits in cases.items() if len(bits) > 1},
     }
 
 
-def _cell(v: Verdict) -> dict[str, Any]:
-    cell = {name: getattr(v, name) for name in ("backend", "mode", "grade", "case", "status", "detail")}
-    return {**cell, "ratio": _finite(v.ratio), "again": _again(v)}
+def _row(key: tuple[str, str, str, str], group: Sequence[Verdict]) -> dict[str, Any]:
+    row = {
+        **dict(zip(("backend", "mode", "grade", "penalty"), key, strict=True)),
+        "cells": dict(collections.Counter(v.status for v in group)),
+    }
+    worst = max((v for v in group if v.ratio is not None), key=lambda v: v.ratio or 0.0, default=None)
+    if worst is None:
+        return row
+    return {**row, "worst": _finite(worst.ratio), "worst_case": worst.case, "worst_result": worst.result}
 
 
-def _again(v: Verdict) -> str:
-    """The command that runs it again."""
-    penalty = v.case.split("/")[0]
-    chosen = "" if penalty in ("step", "start", "") else f" --penalties {penalty}"
-    return f"python -m regcore_conformance --only {v.backend}{chosen}"
+def _cell(run: Run, v: Verdict) -> dict[str, Any]:
+    cell = {name: getattr(v, name) for name in ("backend", "mode", "grade", "case", "status", "detail", "result")}
+    return {**cell, "ratio": _finite(v.ratio), "again": again(v, run.selection)}
 
 
 def _finite(ratio: float | None) -> float | str | None:
-    """JSON has no infinity and no NaN; a result that is either is no less wrong for that."""
-    return ratio if ratio is None or abs(ratio) < float("inf") else str(ratio)
+    """Four digits. JSON has no infinity and no NaN; a result that is either is no less wrong for that."""
+    return ratio if ratio is None else float(f"{ratio:.4g}") if abs(ratio) < float("inf") else str(ratio)
+
+
+def _text(content: dict[str, Any]) -> str:
+    """A line for each entry of a list, so that files are short and differences readable."""
+    parts = []
+    for key, value in content.items():
+        lines = [json.dumps(each, allow_nan=False) for each in value] if isinstance(value, list) else []
+        text = "[\n  " + ",\n  ".join(lines) + "\n ]" if lines else json.dumps(value, indent=2, allow_nan=False)
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"

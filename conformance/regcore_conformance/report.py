@@ -5,9 +5,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .suite import Sources, Verdict
+from .described import at_an_edge
+from .grades import is_exact
+from .suite import Sources
+from .verdicts import Verdict
 
 Table = list[list[str]]
+
+WITHOUT_RESULT = ("not run", "unsupported", "xfail")  # which have a reason instead of an error over the bound
 
 
 def text(verdicts: Sequence[Verdict], descriptions: dict[str, str], sources: Sources | None = None) -> str:
@@ -26,14 +31,19 @@ def text(verdicts: Sequence[Verdict], descriptions: dict[str, str], sources: Sou
     return "\n\n".join(section for section in sections if section)
 
 
-def summary(verdicts: Iterable[Verdict]) -> str:
+def summary(verdicts: Sequence[Verdict]) -> str:
     """One line: how many cells passed, failed and did not run, and which backends are missing altogether."""
-    count = collections.Counter("failed" if v.status in ("fail", "error") else v.status for v in verdicts)
     missing = [v.backend for v in verdicts if v.status == "not run" and not v.case]
-    absent = f" (no cell of {', '.join(missing)})" if missing else ""
+    return counted(verdicts) + (f" (no cell of {', '.join(missing)})" if missing else "")
+
+
+def counted(verdicts: Iterable[Verdict]) -> str:
+    """The cells by status, in words."""
+    count = collections.Counter("failed" if v.status in ("fail", "error") else v.status for v in verdicts)
+    known = f", {count['xfail']:,} are known to fail" if count["xfail"] else ""
     return (
-        f"{count['pass']} cells passed, {count['failed']} failed, {count['unsupported']} unsupported, "
-        f"{count['not run']} not run{absent}"
+        f"{count['pass']:,} cells passed, {count['failed']:,} failed{known}, {count['unsupported']:,} unsupported, "
+        f"{count['not run']:,} not run"
     )
 
 
@@ -49,12 +59,17 @@ def references(sources: Sources) -> str:
 
 
 def distinct(verdicts: Iterable[Verdict]) -> dict[str, dict[str, list[str]]]:
-    """For each case of the exact grade its distinct results, as hashes of bits (zeros of both signs are one)."""
+    """For each case of an exact grade its distinct results, as hashes of bits (zeros of both signs are one).
+
+    A case in float16 or bfloat16 is named with its grade, as "L2/0/dense (exact float16)". What may overflow or be
+    refused has no one result, so that edges of the domain are not among them.
+    """
     cases: dict[str, dict[str, list[str]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for v in verdicts:
-        if v.grade == "exact" and v.results is not None:
+        if v.results is not None and v.case != "step" and is_exact(v.grade) and not at_an_edge(v.case):
             bits = b"".join(name.encode() + (array + 0.0).tobytes() for name, array in sorted(v.results.items()))
-            cases[v.case][hashlib.sha256(bits).hexdigest()[:8]].append(f"{v.backend} {v.mode}")
+            name = v.case if v.grade == "exact" else f"{v.case} ({v.grade})"
+            cases[name][hashlib.sha256(bits).hexdigest()[:8]].append(f"{v.backend} {v.mode}")
     return cases
 
 
@@ -92,7 +107,7 @@ def _grouped(verdicts: Sequence[Verdict], key: Callable[[Verdict], Any]) -> dict
 
 
 def _worst_of(verdicts: Iterable[Verdict]) -> str:
-    verdicts = [v for v in verdicts if v.status not in ("not run", "unsupported")]
+    verdicts = [v for v in verdicts if v.status not in WITHOUT_RESULT]
     if any(v.ratio is None for v in verdicts):
         return "error"
     return f"{max(v.ratio for v in verdicts):.2f}" if verdicts else "not run"
@@ -126,15 +141,25 @@ def _troubles(verdicts: Sequence[Verdict]) -> str:
 
 
 def _absent(verdicts: Sequence[Verdict]) -> str:
-    reasons: dict[tuple[str, str, str], int] = collections.Counter(
-        (v.status, f"{v.backend} {v.mode} {v.grade}".strip(), v.detail)
-        for v in verdicts
-        if v.status in ("unsupported", "not run")
-    )
-    return "\n".join(
-        f"{status.upper()}  {where}{f', {count} cells' if count > 1 else ''}: {reason}"
-        for (status, where, reason), count in reasons.items()
-    )
+    """A line for each reason of each backend, with its modes; with grades, where it is some of them."""
+    ways: dict[str, set[str]] = collections.defaultdict(set)
+    reasons: dict[tuple[str, str, str], dict[str, set[str]]] = {}
+    count: collections.Counter[tuple[str, str, str]] = collections.Counter()
+    for v in verdicts:
+        ways[v.mode].add(v.grade)
+        if v.status in WITHOUT_RESULT:
+            key = (v.status, v.backend, v.detail)
+            reasons.setdefault(key, {}).setdefault(v.mode, set()).add(v.grade)
+            count[key] += 1
+    lines = []
+    for (status, backend, reason), modes in reasons.items():
+        parts = (
+            (mode, "" if grades == ways[mode] else f" {'/'.join(sorted(grades))}") for mode, grades in modes.items()
+        )
+        where = ", ".join(mode + some for mode, some in parts)
+        cells = f" ({where}), {count[status, backend, reason]} cells" if where.strip() else ""
+        lines.append(f"{status.upper()}  {backend}{cells}: {reason}")
+    return "\n".join(lines)
 
 
 def _aligned(rows: Table) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from regcore import Example, Penalty
 
 from .cases import PATTERNS, Case, all_cases
+from .edges import edge_cases
 
 HIDDEN = "hidden NaN"  # a case whose masked entries hold NaN, and whose results are those of another
 
@@ -18,13 +19,17 @@ def cases_of(
     inputs: Mapping[str, tuple[int, ...] | np.ndarray],
     patterns: Iterable[str],
 ) -> list[Case]:
-    """Every example on every pattern. A penalty that takes a mask gets one, if its examples have none."""
+    """Every example on every pattern, and at the edges of its domain unless patterns are named.
+
+    A penalty that takes a mask gets one, if its examples have none.
+    """
     name = penalty.__name__ if isinstance(penalty, type) else type(penalty).__name__
     given = [*_examples(penalty, shape, inputs)]
     first = given[0]
     if all(term.penalty.maskable for term in first.spec.terms()) and not any(example.mask_ndim for example in given):
         given.append(first._replace(mask_ndim=1 if len(first.shape) < 3 else 2))
-    cases = [*all_cases([_named(name, given)], _known(patterns))]
+    patterns, kind = _known(patterns), _named(name, given)
+    cases = [*all_cases([kind], patterns), *(() if patterns else edge_cases([kind]))]
     return [*cases, *(_hidden(c, c.mask) for c in cases if c.mask is not None and c.id.endswith("/dense"))]
 
 

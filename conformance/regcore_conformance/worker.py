@@ -1,35 +1,18 @@
-"""A process of its own for a backend: evaluates every cell and leaves what came out in a file."""
+"""A process of its own for a backend: evaluates every cell and hands over what came out, block by block."""
 
 import importlib
 import itertools
-import pickle
+import json
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
-import regcore
-from regcore.config import catalogue
-
-from . import backends, steps, store
-from .cases import Case, all_cases
-from .depth import left_out
-from .runners import Evaluate, Unsupported
-from .runners.bundle import Bundle, Problem, in_bundles
-
-GRADES = {"float64": (np.float64, False), "float32": (np.float32, False), "exact": (np.float32, True)}
-
-
-class Cell(NamedTuple):
-    """What came of one case in one mode: results to judge, or the status and the reason that there are none."""
-
-    mode: str
-    grade: str
-    case: str
-    status: str  # "ran", "error", "unsupported" or "not run"
-    detail: str = ""
-    results: Any = None
+from . import backends, steps, streaming
+from .cases import PATTERNS, Case, Selection
+from .evaluating import Cell, cells
+from .grades import GRADES
+from .truths import known
 
 
 class Outcome(NamedTuple):
@@ -52,62 +35,22 @@ ADAPTERS = {
 
 def names() -> list[str]:
     """The backends and adapters that there are to run, those of installed packages too."""
-    return [*dict.fromkeys([*backends.chosen(), *backends.chosen(device="gpu"), "tensorflow:gpu"]), *ADAPTERS]
+    libraries = dict.fromkeys([*backends.chosen(), *backends.chosen(device="gpu"), "tensorflow:gpu"])
+    return [*libraries, *backends.KERAS, *ADAPTERS]
 
 
-def evaluate(name: str, cases: list[Case], *, depth: str) -> Outcome:
-    """Every case in every mode and grade of one backend, or the reason why there is none."""
+def evaluate(name: str, cases: list[Case], *, depth: str) -> Iterator[streaming.Plan | Outcome]:
+    """Every case in every mode and grade of one backend, in blocks, or the reason why there is none."""
+    if depth == "quick" and name in backends.KERAS:  # which would take seconds to start
+        yield Outcome(name, not_run="left out by --quick")
+        return
     try:
         with backends.entered(name) as (description, evaluators):
-            return Outcome(name, description, tuple(_cells(name, evaluators, cases, depth)))
+            yield streaming.Plan(name, description, [*itertools.product(evaluators, GRADES)])
+            for block in streaming.blocks(cells(name, evaluators, cases, depth)):
+                yield Outcome(name, description, block)
     except (ImportError, backends.NotHere) as reason:
-        return Outcome(name, not_run=str(reason))
-
-
-def _cells(name: str, evaluators: dict[str, Evaluate], cases: list[Case], depth: str) -> Iterator[Cell]:
-    for mode, function in evaluators.items():
-        for grade in GRADES:
-            reasons = {case.id: left_out(depth, name, mode, grade, case.id) for case in cases}
-            yield from (Cell(mode, grade, case, "not run", reason) for case, reason in reasons.items() if reason)
-            here = [case for case in cases if not reasons[case.id]]
-            if isinstance(function, Bundle):
-                yield from _in_bundles(mode, function, grade, here)
-            else:
-                yield from (_cell(mode, function, grade, case) for case in here)
-
-
-def _in_bundles(mode: str, function: Bundle, grade: str, cases: list[Case]) -> Iterator[Cell]:
-    """Cells of several examples at once. Where that fails, they are halved, until what fails stands alone."""
-    groups = (list(group) for _, group in itertools.groupby(cases, lambda c: (c.id.rpartition("/")[0], c.x.shape)))
-    waiting = in_bundles(groups)
-    while waiting:
-        rounds = waiting.pop()
-        width = len(rounds[0])
-        if width == 1:
-            yield from (_cell(mode, function, grade, case) for (case,) in rounds)
-            continue
-        try:
-            evaluated = [function.together([_problem(grade, case) for case in cases]) for cases in rounds]
-        except Exception:
-            waiting += [[cases[: width // 2] for cases in rounds], [cases[width // 2 :] for cases in rounds]]
-            continue
-        for cases, several in zip(rounds, evaluated, strict=True):
-            yield from (Cell(mode, grade, c.id, "ran", results=of) for c, of in zip(cases, several, strict=True))
-
-
-def _cell(mode: str, function: Evaluate, grade: str, case: Case) -> Cell:
-    try:
-        return Cell(mode, grade, case.id, "ran", results=function(*_problem(grade, case)))
-    except Unsupported as reason:
-        return Cell(mode, grade, case.id, "unsupported", str(reason))
-    except Exception as error:  # whatever a backend raises is this cell's outcome, not the end of the suite
-        return Cell(mode, grade, case.id, "error", f"{type(error).__name__}: {error}")
-
-
-def _problem(grade: str, case: Case) -> Problem:
-    dtype, exact = GRADES[grade]
-    spec = regcore.exact(case.spec) if exact else case.spec
-    return Problem(spec, case.x.astype(dtype), case.params, case.mask)
+        yield Outcome(name, not_run=str(reason))
 
 
 def adapt(name: str, *, depth: str) -> Outcome:
@@ -135,7 +78,7 @@ def truths(part: str, cases: list[Case]) -> dict[str, Any]:
 
     first, step = map(int, part.split()[1:])
     found: dict[str, Any] = {}
-    for case in [case for case in cases if store.find(case) is None][first::step]:
+    for case in [case for case in cases if case.id.rpartition("/")[2] in PATTERNS and known(case) is None][first::step]:
         try:
             found[case.id] = oracle.independent(case)
         except Exception as error:  # as above
@@ -144,14 +87,23 @@ def truths(part: str, cases: list[Case]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The arguments are names, separated by commas, the file to leave outcomes in, a depth, and some penalties."""
-    names, path, depth, *penalties = sys.argv[1:]
-    cases = list(all_cases(catalogue()[penalty] for penalty in penalties))
-    outcomes: dict[str, Any] = {}
+    """The arguments are names, separated by commas, and a selection as JSON; what comes of them goes into a pipe."""
+    pipe = streaming.own_pipe()
+    names, selection = sys.argv[1:]
+    chosen = Selection(**json.loads(selection))
+    cases = chosen.cases()
     for name in names.split(","):
-        if name.startswith("oracle"):
-            outcomes[name] = truths(name, cases)
-        else:
-            outcomes[name] = adapt(name, depth=depth) if name in ADAPTERS else evaluate(name, cases, depth=depth)
-    with open(path, "wb") as file:
-        pickle.dump(outcomes, file)
+        start = time.monotonic()
+        for message in _messages(name, cases, chosen.depth):
+            streaming.send(message, pipe)
+        streaming.send(streaming.Ended(name, time.monotonic() - start), pipe)
+
+
+def _messages(name: str, cases: list[Case], depth: str) -> Iterator[Any]:
+    """What there is to hand over of one name, as soon as it is there."""
+    if name.startswith("oracle"):
+        yield streaming.References(name, truths(name, cases))
+    elif name in ADAPTERS:
+        yield adapt(name, depth=depth)
+    else:
+        yield from evaluate(name, cases, depth=depth)

@@ -24,9 +24,10 @@ class CodingRate(BatchStatistic):
     Every axis that is not in `batch_axis` counts units, of which there are d; a mask covers leading batch axes. With
     the singular values s of x and a = d/(n eps**2) it is -sum(log(1 + a s**2))/2, and the derivative is
     -a x (I + a x.T x)^-1. The authors' code takes eps**2 for its eps: their 0.5 is eps=0.7071 here. Cost: one singular
-    value decomposition, of the samples, or of their (d, d) second moments over several replicas. Second derivatives are
-    NaN or infinite at equal singular values. Unchanged by: sign of each row, rotation of units, rotation of samples. If
-    centred, order of samples, rotation of units and a constant for each unit leave it unchanged.
+    value decomposition, of the samples, or of their (d, d) second moments over several replicas, where an offset costs
+    twice the digits, unless centred. Second derivatives are wrong or NaN at equal singular values. Unchanged by: sign
+    of each row, rotation of units, rotation of samples. If centred, order of samples, rotation of units and a constant
+    for each unit leave it unchanged.
 
     Raises ValueError for eps <= 0 and units of unknown size; NaN where a mask lets no sample through.
 

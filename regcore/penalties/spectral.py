@@ -34,8 +34,8 @@ class OfSingularValues(OfMatrix):
         """f; `lacking` is how many vectors there are more than singular values."""
 
     @abc.abstractmethod
-    def ratio(self, xp: Any, s: Array, lacking: int) -> Array:
-        """f'(s)/s for each singular value."""
+    def ratio(self, xp: Any, s: Array, scale: Array, lacking: int) -> Array:
+        """`scale` times f'(s)/s for each singular value s, which is given in units of `scale`."""
 
     def of_matrix(self, xp: Any, matrix: Array) -> Array:
         s, _, fault = decompose(xp, tall(xp, matrix))
@@ -43,8 +43,11 @@ class OfSingularValues(OfMatrix):
 
     def by_matrix(self, xp: Any, matrix: Array) -> Array:
         upright = tall(xp, matrix)
-        s, v, fault = decompose(xp, upright)
-        slope = filtered(xp, upright, self.ratio(xp, s, _lacking(matrix)), v) + fault
+        largest = xp.max(xp.abs(upright))
+        scale = xp.where(largest == 0, xp.ones_like(largest), largest)
+        scaled = upright / scale  # because 1/s overflows where s is subnormal
+        s, v, fault = decompose(xp, scaled)
+        slope = filtered(xp, scaled, self.ratio(xp, s, scale, _lacking(matrix)), v) + fault
         return slope if upright is matrix else xp.matrix_transpose(slope)
 
 
@@ -58,7 +61,7 @@ class NuclearNorm(OfSingularValues):
 
     Shapes: two axes or more, known beforehand; the axes other than `vector_axis` are flattened. The derivative is U W.T
     for V = U diag(s) W.T, with 0 for singular values up to `tolerance` times the largest: the subgradient of least
-    norm. Second derivatives are NaN or infinite at equal singular values. Cost: one singular value decomposition.
+    norm. Second derivatives are wrong or NaN at equal singular values. Cost: one singular value decomposition.
     Unchanged by: sign of each row, rotation of units, rotation of samples.
 
     Raises ValueError for one axis, unknown sizes, and a tolerance outside [0, 1).
@@ -73,7 +76,7 @@ class NuclearNorm(OfSingularValues):
     def of_singular(self, xp: Any, s: Array, lacking: int) -> Array:
         return xp.sum(s)
 
-    def ratio(self, xp: Any, s: Array, lacking: int) -> Array:
+    def ratio(self, xp: Any, s: Array, scale: Array, lacking: int) -> Array:
         zero = s <= xp.max(s) * self.tolerance
         return xp.where(zero, xp.zeros_like(s), 1.0 / xp.where(zero, xp.ones_like(s), s))
 
@@ -96,7 +99,7 @@ class SpectralIsometry(OfSingularValues):
     Shapes: two axes or more, known beforehand; the other axes are flattened; `vector_axis` is 0 in PyTorch and -1 in
     Keras and Flax. The derivative is 2 sign(s**2 - 1) s u w.T for the one s where the largest is attained. Where k
     eigenvalues attain it within `tolerance` times (1 + the largest s**2), each has 1/k of that; where all are that near
-    to 0, the gradient is 0. Cost: one singular value decomposition. Second derivatives are NaN or infinite at equal
+    to 0, the gradient is 0. Cost: one singular value decomposition. Second derivatives are wrong or NaN at equal
     singular values. Unchanged by: sign of each row, rotation of units, rotation of samples.
 
     Raises ValueError for one axis, unknown sizes, and a tolerance outside [0, 1).
@@ -112,7 +115,8 @@ class SpectralIsometry(OfSingularValues):
     def of_singular(self, xp: Any, s: Array, lacking: int) -> Array:
         return self._worst(xp, xp.abs(s * s - 1.0), lacking)
 
-    def ratio(self, xp: Any, s: Array, lacking: int) -> Array:
+    def ratio(self, xp: Any, s: Array, scale: Array, lacking: int) -> Array:
+        s = s * scale
         error = s * s - 1.0
         size, none, one = xp.abs(error), xp.zeros_like(s), xp.ones_like(s)
         worst = self._worst(xp, size, lacking)
@@ -121,7 +125,7 @@ class SpectralIsometry(OfSingularValues):
         sign = xp.where(size <= slack, none, xp.where(error < 0, -one, one))
         constant = xp.zeros_like(worst) + lacking  # eigenvalues -1, which have no gradient
         count = xp.sum(tied) + xp.where(worst - slack > 1, xp.zeros_like(worst), constant)
-        return 2.0 * sign * tied / count + (worst - worst)  # NaN where s * s overflows
+        return 2.0 * scale * sign * tied / count + (worst - worst)  # NaN where s * s overflows
 
     @staticmethod
     def _worst(xp: Any, size: Array, lacking: int) -> Array:

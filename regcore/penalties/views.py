@@ -94,7 +94,9 @@ class BarlowTwins(BatchMoments):
     def _normalised(self, xp: Any, x: Array, mask: Array, across: Any) -> "View":
         centred, variance, per_sample = self.moments(xp, x, mask, across)
         root = 1.0 / xp.sqrt(variance + self.eps)
-        per_deviation = xp.where(root == 0, math.nan * root, root)  # a variance that overflows is no constant unit
+        one, none = xp.ones_like(root), xp.zeros_like(root)
+        fault = xp.where(root == 0, math.nan * one, none)  # a variance that overflows is no constant unit
+        per_deviation = root + fault
         return View(units_last(xp, centred * per_deviation, self.batch(x.shape)), per_deviation, per_sample)
 
     @classmethod

@@ -42,6 +42,17 @@ class Bundle:
         return self.program(problems)
 
 
+class Mapped:
+    """An evaluate function that takes all data of a spec as one batch, and several such groups at once."""
+
+    def __init__(self, together: Callable[[Sequence[Sequence[Problem]]], list[list[Results]]]) -> None:
+        self.together = together
+
+    def __call__(self, spec: Any, x: np.ndarray, params: dict[str, np.ndarray], mask: Any) -> Results:
+        ((results,),) = self.together([[Problem(spec, x, params, mask)]])
+        return results
+
+
 def in_bundles(groups: Iterable[Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
     """Groups of items that differ in their data only, as bundles of rounds: one item of each of a few groups.
 

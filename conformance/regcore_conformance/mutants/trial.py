@@ -1,0 +1,92 @@
+"""The trial of a mutant: the cases of its penalties, until one of them shows that it is wrong."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import regcore
+from regcore.config import own
+
+from .. import edges, oracle, store
+from ..bound import Reference
+from ..cases import PATTERNS, Case, all_cases
+from ..edges import Edge
+from ..evaluating import cell
+from ..grades import is_exact
+from ..runners import Evaluate, array_api
+from ..subjects import _hidden, same_as
+from .asked import asked
+
+GRADES = ("float32", "exact", "float64")
+NUMPY = array_api.evaluators(np)["eager"]
+
+EDGES = ("nan", "inf", "huge")
+
+Planted = tuple[Case, Evaluate]
+
+
+class Mutant(NamedTuple):
+    """A mistake: for a case of one of its penalties, the case and the evaluate function that make it."""
+
+    row: str  # the penalty, or the file that several share
+    kind: str  # "formula", "field", "code" or "gradient"
+    text: str  # what the mistake is
+    penalties: tuple[str, ...]
+    plant: Callable[[Case], Planted]
+    grades: tuple[str, ...] = GRADES  # in which it must be found
+    sixty: Callable[[Case], Iterator[tuple[Any, Any]]] = lambda case: iter(())  # its results and the right ones
+
+
+@functools.cache
+def cases_of(penalty: str) -> tuple[Case, ...]:
+    """All of a penalty, the first pattern of every example first: most mistakes need no more."""
+    kind, order = own()[penalty], list(PATTERNS)
+    cases = sorted(all_cases([kind]), key=lambda case: order.index(case.id.split("/")[2]))
+    hidden = [_hidden(case, case.mask) for case in cases if case.mask is not None and case.id.endswith("/dense")]
+    at_edges = [case for case in edges.edge_cases([kind]) if edges.edge(case) in EDGES]
+    return (*cases, *hidden, *asked(kind), *at_edges)
+
+
+@functools.cache
+def truth(penalty: str, name: str) -> Reference | Edge:
+    """The stored reference of a case, or what may come of one at an edge."""
+    case = {case.id: case for case in cases_of(penalty)}[name]
+    if same_as(case) != case.id:
+        return truth(penalty, same_as(case))
+    return edges.truth(case) if edges.edge(case) else store.find(case) or oracle.independent(case)
+
+
+def tried(mutant: Mutant, grade: str) -> tuple[str, str]:
+    """What tells a mutant from the penalty, "value", "gradient", "both" or "error", and in which case; or "" twice."""
+    for penalty in mutant.penalties:
+        for case in cases_of(penalty):
+            if mutant.kind == "formula" and not is_finite(case):
+                continue
+            if wrong := wrong_with(mutant, grade, case, truth(penalty, case.id)):
+                return wrong, case.id
+    return "", ""
+
+
+def is_finite(case: Case) -> bool:
+    """Whether real numbers are all there is to a case: no NaN, infinity or overflow."""
+    return not edges.edge(case) and bool(np.isfinite(case.x).all())
+
+
+def wrong_with(mutant: Mutant, grade: str, case: Case, true: Reference | Edge) -> str:
+    """What is wrong with the results of a mutant in one case."""
+    with np.errstate(all="ignore"):
+        planted, function = mutant.plant(case)
+        came = cell("eager", function, grade, planted)
+    if came.status != "ran":
+        return came.status if came.status == "error" else ""
+    judged = true.judge(came.results, exact=is_exact(grade))
+    wrong = {"value" if name == "value" else "gradient" for name, (ratio, _) in judged.items() if ratio > 1}
+    return "both" if len(wrong) == 2 else "".join(wrong)
+
+
+def like(spec: regcore.Penalty, kind: type[regcore.Penalty]) -> regcore.Penalty:
+    """A spec of another class with the same fields."""
+    return kind(**{field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)})
