@@ -30,18 +30,18 @@ DEFAULT = {  # by backend, or by library: operations that are compiled one by on
     "torch": {"eager": EVERY, "compile": Run(first=("float32",)), **ONCE, **SHARED},
     "jax": {
         "eager": Run(first=("float32",)),
-        "jit": Run(("float32", "exact"), ("float16", "bfloat16"), ("float32",)),
+        "jit": Run(("float32", "exact"), ("float16",), ("float32",)),
         "shards": Run(first=("float32",)),
         **ONCE,
     },
     "jax:cpu:x64": {"jit": Run(first=("float64",)), "second": ONCE["second"]},
     "tensorflow": {
         "eager": Run(first=WIDE + HALVES[:2], special=WIDE + HALVES[:2]),
-        "function": Run(("float32", "exact")),
+        "function": Run(("exact",), ("float32",)),
         "xla": Run(first=("exact",)),  # which compiles as jax.jit does
         "second": ONCE["second"],
     },
-    "keras:jax": {"compiled": Run(first=("float32",), patterns=KINKS)},
+    "keras:jax": {"compiled": Run(first=("float32",), patterns=("dense",))},
     "keras:tensorflow": {"compiled": Run(first=("float32",), patterns=KINKS)},
     "keras": {"eager": Run(first=("float32", "exact"), patterns=KINKS)},
 }
