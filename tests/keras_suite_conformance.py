@@ -15,10 +15,10 @@ import keras
 import regcore_keras
 from regcore import L1, L2, exact
 from regcore_conformance import backends, check
-from regcore_conformance.cases import Selection
 from regcore_conformance.evaluating import cell
 from regcore_conformance.judging import findings, truths
 from regcore_conformance.runners import Unsupported
+from regcore_conformance.selection import Selection
 from regcore_keras.state import State
 
 pytestmark = [

@@ -9,12 +9,13 @@ from regcore import L1, L2, TAR, BatchEntropy, HoyerSquare, Variance
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
 from regcore_conformance import edges, expected, long, seconds, store, verdicts
-from regcore_conformance.cases import UPSTREAM, Selection, all_cases
+from regcore_conformance.cases import UPSTREAM, all_cases
 from regcore_conformance.depth import belongs
 from regcore_conformance.evaluating import Cell, cell
 from regcore_conformance.grades import GRADES, inexact
 from regcore_conformance.runners import array_api, directions, shards
 from regcore_conformance.runners.bundle import Problem
+from regcore_conformance.selection import Selection
 from regcore_conformance.truths import known
 
 NUMPY = array_api.evaluators(np)

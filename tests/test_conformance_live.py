@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
 from regcore_conformance import live, oracle, processes, streaming, suite
-from regcore_conformance.cases import Selection
 from regcore_conformance.collecting import Collected
 from regcore_conformance.evaluating import Cell
 from regcore_conformance.picture import picture
 from regcore_conformance.progress import Progress
 from regcore_conformance.runners import array_api
+from regcore_conformance.selection import Selection
 from regcore_conformance.verdicts import Verdict
 from regcore_conformance.worker import Outcome
 

@@ -14,9 +14,10 @@ pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conforma
 
 from regcore_conformance import commands, described, environment, records, report, tables
 from regcore_conformance.__main__ import main
-from regcore_conformance.cases import PATTERNS, Selection
+from regcore_conformance.cases import PATTERNS
 from regcore_conformance.edges import SHAPES, VALUES
 from regcore_conformance.long import SPECS
+from regcore_conformance.selection import Selection
 from regcore_conformance.suite import Run, Sources
 from regcore_conformance.verdicts import Verdict
 

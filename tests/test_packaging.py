@@ -1,5 +1,6 @@
 """The wheel holds exactly the five packages, with their types, and asks for numpy and array-api-compat alone."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -40,3 +41,20 @@ def test_metadata(wheel):
     assert f"Version: {regcore.__version__}" in lines
     assert "Name: regcore-array" in lines
     assert "License-Expression: Apache-2.0" in lines
+
+
+def test_the_suite_runs_from_the_wheel_outside_of_a_checkout(wheel, tmp_path):
+    pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
+    wheel.extractall(tmp_path / "site")
+    options = ["--quick", "--only", "numpy", "--penalties", "TAR", "--html", "page.html"]
+    done = subprocess.run(
+        [sys.executable, "-m", "regcore_conformance", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "100 references were stored, 0 computed in this run" in done.stdout
+    assert ", 0 failed," in done.stdout
+    assert "<html" in (tmp_path / "page.html").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 from regcore.config import catalogue
 
 from . import commands, live, page, records, report, suite
-from .cases import Selection
+from .selection import Selection
 from .worker import names
 
 DEPTHS = {

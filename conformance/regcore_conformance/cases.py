@@ -49,23 +49,6 @@ PATTERNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-class Selection(NamedTuple):
-    """Which cases of a run: of some penalties or of all, some of these by id, with the data of a seed."""
-
-    penalties: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
-    seed: int = 0
-    depth: str = "default"
-
-    def cases(self) -> list[Case]:
-        from .edges import edge_cases  # which are made of these, as long ones are
-        from .long import long_cases
-
-        kinds = [catalogue()[name] for name in self.penalties]
-        found = [*all_cases(kinds, seed=self.seed), *edge_cases(kinds, self.seed), *long_cases(kinds, self.seed)]
-        return [case for case in found if not self.ids or case.id in self.ids]
-
-
 def all_cases(
     penalties: Iterable[type[regcore.Penalty]] = (), patterns: Iterable[str] = (), seed: int = 0
 ) -> Iterator[Case]:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from .cases import Selection
+from .selection import Selection
 from .verdicts import Verdict
 
 START = "python -m regcore_conformance"

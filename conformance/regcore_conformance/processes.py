@@ -12,8 +12,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from . import streaming
-from .cases import Selection
 from .evaluating import Cell
+from .selection import Selection
 from .worker import Outcome
 
 AT_ONCE = 2

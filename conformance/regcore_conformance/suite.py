@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from . import store
 from .backends import KERAS
-from .cases import PATTERNS, Case, Selection
+from .cases import PATTERNS, Case
 from .collecting import Collected
 from .processes import ORACLE, messages
 from .progress import Progress
+from .selection import Selection
 from .verdicts import Verdict
 from .verdicts import judge as judge
 from .worker import ADAPTERS

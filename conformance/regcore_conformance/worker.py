@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from . import backends, steps, streaming
-from .cases import PATTERNS, Case, Selection
+from .cases import PATTERNS, Case
 from .evaluating import Cell, cells
 from .grades import GRADES
+from .selection import Selection
 from .truths import known
 
 
