@@ -73,15 +73,15 @@ def truth(
         results: dict[str, Any] = {"value": _longdouble(centre)}
         for name in closed.results.keys() - {"value"}:
             gradient = np.empty(arrays[name].shape, dtype=np.longdouble)
-            for index, low, high in _differences(case, evaluate, arrays, name, centre):
+            for index, low, high in differences(case, evaluate, arrays, name, centre):
                 chosen = closed.results[name][index]
-                origin, gradient[index] = _entry(low, high, chosen, 1 + abs(centre), f"{case.id}: d/d{name}{[*index]}")
+                origin, gradient[index] = entry(low, high, chosen, 1 + abs(centre), f"{case.id}: d/d{name}{[*index]}")
                 origins[origin] += 1
             results[name] = gradient
     return dataclasses.replace(closed, results=results)
 
 
-def _differences(
+def differences(
     case: Case, evaluate: Evaluate, arrays: Arrays, name: str, centre: Any
 ) -> Iterator[tuple[Any, Any, Any]]:
     """For each entry of one input the derivatives from the left and from the right, times the upstream one."""
@@ -98,7 +98,7 @@ def _moved(array: Any, index: Any, change: Any) -> Any:
     return array
 
 
-def _entry(low: Any, high: Any, chosen: np.longdouble, size: Any, where: str) -> tuple[str, np.longdouble]:
+def entry(low: Any, high: Any, chosen: np.longdouble, size: Any, where: str) -> tuple[str, np.longdouble]:
     """A derivative from those of both sides, and where it comes from; `size` is that of the value."""
     steepest = max(abs(low), abs(high))
     if steepest > JUMP * size:

@@ -30,7 +30,7 @@ def cases_of(
         given.append(first._replace(mask_ndim=1 if len(first.shape) < 3 else 2))
     patterns, kind = _known(patterns), _named(name, given)
     cases = [*all_cases([kind], patterns), *(() if patterns else edge_cases([kind]))]
-    return [*cases, *(_hidden(c, c.mask) for c in cases if c.mask is not None and c.id.endswith("/dense"))]
+    return [*cases, *(with_hidden_nan(c, c.mask) for c in cases if c.mask is not None and c.id.endswith("/dense"))]
 
 
 def same_as(case: Case) -> str:
@@ -68,7 +68,7 @@ def _known(patterns: Iterable[str]) -> list[str]:
     return patterns
 
 
-def _hidden(case: Case, mask: np.ndarray) -> Case:
+def with_hidden_nan(case: Case, mask: np.ndarray) -> Case:
     x = case.x.copy()
     x[~mask] = np.nan
     return case._replace(id=f"{case.id}, {HIDDEN}", x=x)

@@ -125,7 +125,7 @@ def _results(case: Case) -> Results:
     results = {"value": np.float64(centre)}
     for name in ["x", *floating(case.params)]:
         results[name] = np.empty(arrays[name].shape, dtype=np.longdouble)
-        for index, *sides in oracle._differences(case, oracle.transcribed, arrays, name, centre):
+        for index, *sides in oracle.differences(case, oracle.transcribed, arrays, name, centre):
             chosen = true.results[name][index]
             results[name][index] = _slope(*sides, chosen, 1 + abs(centre)) / UPSTREAM
     return results
@@ -134,6 +134,6 @@ def _results(case: Case) -> Results:
 def _slope(low: Any, high: Any, chosen: np.longdouble, size: Any) -> float:
     """At a kink what was chosen for the right formula, if that is between the slopes of this one, too."""
     try:
-        return oracle._entry(low, high, chosen, size, "")[1]
+        return oracle.entry(low, high, chosen, size, "")[1]
     except oracle.NoSubgradient:
         return float((low + high) / 2)

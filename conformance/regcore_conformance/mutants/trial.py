@@ -17,7 +17,7 @@ from ..edges import Edge
 from ..evaluating import cell
 from ..grades import is_exact
 from ..runners import Evaluate, array_api
-from ..subjects import _hidden, same_as
+from ..subjects import same_as, with_hidden_nan
 from .asked import asked
 
 GRADES = ("float32", "exact", "float64")
@@ -45,7 +45,9 @@ def cases_of(penalty: str) -> tuple[Case, ...]:
     """All of a penalty, the first pattern of every example first: most mistakes need no more."""
     kind, order = own()[penalty], list(PATTERNS)
     cases = sorted(all_cases([kind]), key=lambda case: order.index(case.id.split("/")[2]))
-    hidden = [_hidden(case, case.mask) for case in cases if case.mask is not None and case.id.endswith("/dense")]
+    hidden = [
+        with_hidden_nan(case, case.mask) for case in cases if case.mask is not None and case.id.endswith("/dense")
+    ]
     at_edges = [case for case in edges.edge_cases([kind]) if edges.edge(case) in EDGES]
     return (*cases, *hidden, *asked(kind), *at_edges)
 
