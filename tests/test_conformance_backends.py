@@ -3,9 +3,9 @@
 import contextlib
 import importlib.util
 import sys
-import textwrap
 
 import numpy as np
+import packages
 import pytest
 
 from regcore import L2, BatchEntropy
@@ -16,13 +16,8 @@ from regcore_conformance import backends, check
 
 
 def install(folder, name, code, **entry_points):
-    """A package as an installer leaves it: a module, and metadata with entry points."""
-    (folder / f"{name}.py").write_text(textwrap.dedent(code))
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = [f"{entry.replace('_', '-')} = {name}:{target}" for entry, target in entry_points.items()]
-    (info / "entry_points.txt").write_text("\n".join([f"[{backends.GROUP}]", *lines, ""]))
+    targets = {entry.replace("_", "-"): f"{name}:{target}" for entry, target in entry_points.items()}
+    packages.install(folder, name, backends.GROUP, targets, code)
 
 
 ACME = """

@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
+import packages
 import pytest
 
 from regcore import AR, L1, L2, TAR, BatchEntropy, annotations, cli, from_config, plugins, presets, to_config
@@ -133,13 +133,7 @@ def test_layer_batch_entropy(name, n, t, strength):
 
 
 def install(folder, name, entry_points, code):
-    """A package as an installer leaves it: a module, and metadata with entry points."""
-    (folder / f"{name}.py").write_text(textwrap.dedent(code))
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = [f"{entry} = {target}" for entry, target in entry_points.items()]
-    (info / "entry_points.txt").write_text("\n".join([f"[{plugins.GROUP}]", *lines, ""]))
+    packages.install(folder, name, plugins.GROUP, entry_points, code)
 
 
 @pytest.fixture

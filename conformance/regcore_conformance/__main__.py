@@ -9,6 +9,7 @@ from regcore.config import catalogue
 
 from . import commands, live, page, records, report, suite
 from .selection import Selection
+from .verdicts import BAD
 from .worker import names
 
 DEPTHS = {
@@ -61,7 +62,7 @@ def _code(done: suite.Run, required: Iterable[str]) -> int:
     absent = [name for name in required if all(v.status == "not run" for v in done.verdicts if v.backend == name)]
     if absent:
         print(f"required and not run: {', '.join(absent)}")
-    return 1 if absent or any(v.status in records.BAD for v in done.verdicts) else 0
+    return 1 if absent or any(v.status in BAD for v in done.verdicts) else 0
 
 
 if __name__ == "__main__":

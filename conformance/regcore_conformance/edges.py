@@ -62,9 +62,9 @@ class Edge(NamedTuple):
 
     def judge(self, results: Mapping[str, Array], *, exact: bool) -> dict[str, Judged]:
         """For each result its error in units of the bound, and what is wrong with it."""
-        if self.refused or results is REFUSED or "refused" in results:
-            expected = "ValueError" if self.refused else "a value"
-            right = self.refused == ("refused" in results)
+        came_refused = "refused" in results
+        if self.refused or came_refused:
+            expected, right = "ValueError" if self.refused else "a value", self.refused == came_refused
             return {"value": Judged(0.0 if right else np.inf, "" if right else f"expected {expected}; got {results}")}
         if self.name == "nan":
             return {name: _nan(results[name]) for name in ("value", "x")}

@@ -11,9 +11,9 @@ from . import report
 from .commands import again
 from .described import key, pattern
 from .environment import environment
-from .records import BAD, groups
+from .records import groups
 from .suite import Run
-from .verdicts import Verdict
+from .verdicts import BAD, Verdict
 
 STATUSES = ("not run", "unsupported", "pass", "xfail", "fail", "error")  # the last of those that a group has is its own
 EXAMPLE = Verdict("BACKEND", "", "", "CASE/", "", "")  # the page makes its command that of each cell

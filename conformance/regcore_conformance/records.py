@@ -10,10 +10,9 @@ from . import report
 from .commands import again
 from .environment import environment
 from .suite import Run
-from .verdicts import Verdict
+from .verdicts import BAD, Verdict
 
 FORMAT = 2  # grows where a key changes its meaning
-BAD = ("fail", "error")
 
 
 def as_json(run: Run, command: str) -> str:

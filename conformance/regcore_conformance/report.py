@@ -8,7 +8,7 @@ from typing import Any
 from .described import at_an_edge
 from .grades import is_exact
 from .suite import Sources
-from .verdicts import Verdict
+from .verdicts import BAD, Verdict
 
 Table = list[list[str]]
 
@@ -39,7 +39,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def counted(verdicts: Iterable[Verdict]) -> str:
     """The cells by status, in words."""
-    count = collections.Counter("failed" if v.status in ("fail", "error") else v.status for v in verdicts)
+    count = collections.Counter("failed" if v.status in BAD else v.status for v in verdicts)
     known = f", {count['xfail']:,} are known to fail" if count["xfail"] else ""
     return (
         f"{count['pass']:,} cells passed, {count['failed']:,} failed{known}, {count['unsupported']:,} unsupported, "
@@ -81,7 +81,7 @@ def _modes(verdicts: Sequence[Verdict]) -> Table:
     """A row for each way of evaluating: its cells by status, and the largest error of all."""
     rows = [["backend", "mode", "grade", "passed", "failed", "not run", "worst", "in case"]]
     for key, row in _grouped(verdicts, lambda v: (v.backend, v.mode, v.grade)).items():
-        count = collections.Counter("failed" if v.status in ("fail", "error") else v.status for v in row)
+        count = collections.Counter("failed" if v.status in BAD else v.status for v in row)
         if count["unsupported"] < len(row):
             worst = max((v for v in row if v.ratio is not None), key=lambda v: v.ratio, default=None)
             shown = [f"{worst.ratio:.2f}", worst.case] if worst else ["", ""]
@@ -133,9 +133,7 @@ def _steps(verdicts: Sequence[Verdict]) -> Table:
 
 def _troubles(verdicts: Sequence[Verdict]) -> str:
     lines = [
-        f"{v.status.upper()}  {v.backend} {v.mode} {v.grade} {v.case}: {v.detail}"
-        for v in verdicts
-        if v.status in ("fail", "error")
+        f"{v.status.upper()}  {v.backend} {v.mode} {v.grade} {v.case}: {v.detail}" for v in verdicts if v.status in BAD
     ]
     return "\n".join([*lines[:40], *([f"... and {len(lines) - 40} more"] if len(lines) > 40 else [])])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .backends import LIBRARIES
 from .records import FORMAT
+from .verdicts import BAD
 
 STATUSES = ("pass", "fail", "error", "xfail", "unsupported", "not run")
 HEAD = """# Recorded runs
@@ -27,7 +28,6 @@ the file has. This page is what
 
 makes of the records."""
 GPU = [*dict.fromkeys([*(name for devices in LIBRARIES.values() for name in devices.get("gpu", ())), "tensorflow:gpu"])]
-BAD = ("fail", "error")
 
 
 def markdown(records: Mapping[str, Any]) -> str:

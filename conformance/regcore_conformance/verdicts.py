@@ -8,6 +8,8 @@ from .evaluating import Cell
 from .truths import Truth, Truths, key, worst
 from .worker import Outcome
 
+BAD = ("fail", "error")  # statuses
+
 
 class Verdict(NamedTuple):
     """A cell's status, "pass", "fail", "error", "xfail", "unsupported" or "not run", and its error over the bound."""
