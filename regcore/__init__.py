@@ -12,11 +12,13 @@ from .composition import Added as Added
 from .composition import Coupled as Coupled
 from .composition import Exact as Exact
 from .composition import Named as Named
+from .composition import Plain as Plain
 from .composition import Scaled as Scaled
 from .composition import Sum as Sum
 from .composition import added as added
 from .composition import coupled as coupled
 from .composition import exact as exact
+from .composition import plain as plain
 from .config import from_config as from_config
 from .config import to_config as to_config
 from .functional import attach as attach

@@ -35,6 +35,19 @@ class Angular(Penalty):
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         unit, per_length = directions(xp, rows(xp, x, self.vector_axis))
-        by_unit = self.by_units(xp, unit, params)
+        return self._tangential(xp, x, unit, per_length, self.by_units(xp, unit, params)), {}
+
+    def value_and_grad(
+        self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
+    ) -> tuple[Array, Gradient]:
+        unit, per_length = directions(xp, rows(xp, x, self.vector_axis))
+        value, by_unit = self.both_of_units(xp, unit, params)
+        return value, (self._tangential(xp, x, unit, per_length, by_unit), {})
+
+    def both_of_units(self, xp: Any, unit: Array, params: Params) -> tuple[Array, Array]:
+        """`of_units` and `by_units` in one pass, for shapes of which `one_pass` is true."""
+        return self.of_units(xp, unit, params), self.by_units(xp, unit, params)
+
+    def _tangential(self, xp: Any, x: Array, unit: Array, per_length: Array, by_unit: Array) -> Array:
         radial = xp.sum(by_unit * unit, axis=1, keepdims=True)
-        return unrows(xp, (by_unit - radial * unit) * per_length, x, self.vector_axis), {}
+        return unrows(xp, (by_unit - radial * unit) * per_length, x, self.vector_axis)

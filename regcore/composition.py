@@ -46,10 +46,31 @@ class Composite(Penalty):
         return _total(values)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
+        each = [term.penalty.grad(xp, x, term.select(params), mask=mask, across=across) for term in self._of_one_kind()]
+        return self._gradient(each)
+
+    def one_pass(self, shape: Shape, across: Any) -> bool:
+        return any(_in_one_pass(term, shape, across) for term in self.terms())
+
+    def value_and_grad(
+        self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
+    ) -> tuple[Array, Gradient]:
+        each = []
+        for term in self._of_one_kind():
+            own = term.select(params)
+            if _in_one_pass(term, tuple(x.shape), across):
+                each.append(term.penalty.value_and_grad(xp, x, own, mask=mask, across=across))
+            else:
+                value = term.penalty.value(xp, x, own, mask=mask, across=across)
+                each.append((value, term.penalty.grad(xp, x, own, mask=mask, across=across)))
+        values = [term.weight * value for term, (value, _) in zip(self.terms(), each, strict=True)]
+        return _total(values), self._gradient([gradient for _, gradient in each])
+
+    def _gradient(self, each: Iterable[Gradient]) -> Gradient:
+        """The gradient of the whole from that of each term."""
         dxs: list[Array] = []
         dparams: dict[str, Array] = {}
-        for term in self._of_one_kind():
-            dx, own = term.penalty.grad(xp, x, term.select(params), mask=mask, across=across)
+        for term, (dx, own) in zip(self.terms(), each, strict=True):
             dxs.append(term.weight * dx)
             for name, d in own.items():
                 shared = name in term.penalty.inputs()  # by an input that several terms may have
@@ -66,6 +87,10 @@ class Composite(Penalty):
                 "so it has no single value: use an adapter's combine, regcore.combine, or evaluate its terms() apart"
             )
         return terms
+
+
+def _in_one_pass(term: Term, shape: Shape, across: Any) -> bool:
+    return not term.plain and term.penalty.one_pass(shape, across)
 
 
 def _total(arrays: Iterable[Array]) -> Array:
@@ -185,6 +210,20 @@ class Exact(Composite):
         return tuple(dataclasses.replace(term, exact=True) for term in self.penalty.terms())
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plain(Composite):
+    """`penalty` by its formulas as they are written, without the forms that save time and memory; to compare the two.
+
+    >>> plain(Orthogonality()).one_pass((64, 2), Alone), Orthogonality().one_pass((64, 2), Alone)
+    (False, True)
+    """
+
+    penalty: Penalty
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(dataclasses.replace(term, plain=True) for term in self.penalty.terms())
+
+
 def coupled(penalty: Penalty) -> Coupled:
     """`penalty` multiplying the task loss; see `Coupled`."""
     return Coupled(penalty=penalty)
@@ -198,3 +237,8 @@ def added(penalty: Penalty) -> Added:
 def exact(penalty: Penalty) -> Exact:
     """`penalty` in float64 inside, rounded once; see `Exact`."""
     return Exact(penalty=penalty)
+
+
+def plain(penalty: Penalty) -> Plain:
+    """`penalty` by its plain formulas; see `Plain`."""
+    return Plain(penalty=penalty)

@@ -99,10 +99,8 @@ def value_and_grad(
     array([1., 3.])
     """
     backend, params, mask = _enter(spec, x, {**(params or {}), **inputs}, mask)
-    return (
-        backend.value(spec, x, params, mask, across),
-        backend.grad(spec, x, params, mask, across, float(upstream)),
-    )
+    both: tuple[Array, Gradient] = backend.value_and_grad(spec, x, params, mask, across, float(upstream))
+    return both
 
 
 def combine(task: "Array", terms: Iterable[tuple["Array", "Array", bool]]) -> "Array":

@@ -82,6 +82,20 @@ class Penalty(abc.ABC):
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         """The derivative of `value`, in closed form: (d value / d x, {name: d value / d parameter})."""
 
+    def one_pass(self, shape: Shape, across: Any) -> bool:
+        """Whether there is a cheaper way to value and gradient of such an array than `value` and `grad`.
+
+        It may look at sizes, where they are known, and at nothing else.
+        """
+        return False
+
+    def value_and_grad(
+        self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
+    ) -> tuple[Array, Gradient]:
+        """What `value` and `grad` give, in one pass and with less memory; it is used where `one_pass` says so."""
+        args = (xp, x, params)
+        return self.value(*args, mask=mask, across=across), self.grad(*args, mask=mask, across=across)
+
     def value_holding(self, xp: Any, x: Array, params: Params, held: Params, *, mask: Array = None) -> Array:
         """`value`, where what `grad` regards as constant comes from `held`, copies of `x` under "x" and of the inputs.
 
@@ -102,6 +116,11 @@ class Penalty(abc.ABC):
     def exact(self) -> bool:
         """Whether the whole spec is computed in float64, whatever the dtype of `x`."""
         return any(term.exact for term in self.terms())
+
+    @property
+    def plain(self) -> bool:
+        """Whether the whole spec is computed by its plain forms; see `regcore.plain`."""
+        return any(term.plain for term in self.terms())
 
     def named(self, name: str) -> "composition.Named":
         """This penalty under another name in reports and among parameters."""
@@ -139,12 +158,14 @@ class Term:
     weight: float = 1.0
     coupled: bool = False
     exact: bool = False
+    plain: bool = False
     prefix: str = ""  # before the names of its learned parameters, where a spec has several terms
 
     @property
     def spec(self) -> Penalty:
-        """The unweighted penalty in the precision asked for."""
-        return composition.Exact(penalty=self.penalty) if self.exact else self.penalty
+        """The unweighted penalty in the precision and the form asked for."""
+        spec = composition.Exact(penalty=self.penalty) if self.exact else self.penalty
+        return composition.Plain(penalty=spec) if self.plain else spec
 
     def init(self) -> dict[str, np.ndarray]:
         """Initial learned parameters under their names in the whole spec."""

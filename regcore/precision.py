@@ -1,4 +1,4 @@
-"""Which dtype a penalty is computed in, and where it is rounded: once, at the end."""
+"""Which dtype a penalty is computed in, in which form, and where it is rounded: once, at the end."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,56 @@ def check_dtype(xp: Any, spec: "Penalty", x: "Array") -> None:
         )
 
 
+def one_pass(spec: "Penalty", x: "Array", across: Any) -> bool:
+    """Whether value and gradient are best computed together."""
+    return spec.one_pass(tuple(x.shape), across)
+
+
 def value(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any) -> "Array":
     """The value, rounded to float64 for float64 input and to float32 for every other."""
-    wide = _compute_dtype(xp, spec, x)
-    result = spec.value(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask, across=across)
-    return _cast(xp, result, xp.float64 if x.dtype == xp.float64 else xp.float32)
+    if one_pass(spec, x, across):
+        return wide_value_and_grad(xp, spec, x, params, mask, across)[0]
+    return _rounded(xp, x, spec.value(xp, *_wide(xp, spec, x, params), mask=mask, across=across))
 
 
 def grad(
     xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any, upstream: "Array"
 ) -> "Gradient":
     """`upstream` times the gradient, each part rounded to the dtype of what it is taken by."""
-    dx, dparams = wide_grad(xp, spec, x, params, mask, across)
+    return scaled(xp, wide_grad(xp, spec, x, params, mask, across), x, params, upstream)
+
+
+def value_and_grad(
+    xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any, upstream: "Array"
+) -> "tuple[Array, Gradient]":
+    """Both, as `value` and `grad` give them."""
+    result, gradient = wide_value_and_grad(xp, spec, x, params, mask, across)
+    return result, scaled(xp, gradient, x, params, upstream)
+
+
+def wide_grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any) -> "Gradient":
+    """The gradient before rounding."""
+    if one_pass(spec, x, across):
+        return wide_value_and_grad(xp, spec, x, params, mask, across)[1]
+    return spec.grad(xp, *_wide(xp, spec, x, params), mask=mask, across=across)
+
+
+def wide_value_and_grad(
+    xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any
+) -> "tuple[Array, Gradient]":
+    """The value, and the gradient before rounding."""
+    wide = _wide(xp, spec, x, params)
+    if one_pass(spec, x, across):
+        result, gradient = spec.value_and_grad(xp, *wide, mask=mask, across=across)
+    else:
+        result = spec.value(xp, *wide, mask=mask, across=across)
+        gradient = spec.grad(xp, *wide, mask=mask, across=across)
+    return _rounded(xp, x, result), gradient
+
+
+def scaled(xp: Any, gradient: "Gradient", x: "Array", params: "Params", upstream: "Array") -> "Gradient":
+    """`upstream` times a gradient that is not rounded yet."""
+    dx, dparams = gradient
     if not isinstance(upstream, float):
         upstream = _cast(xp, upstream, dx.dtype)
     return (
@@ -34,25 +72,20 @@ def grad(
     )
 
 
-def wide_grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any) -> "Gradient":
-    """The gradient before rounding."""
-    wide = _compute_dtype(xp, spec, x)
-    return spec.grad(xp, _cast(xp, x, wide), _cast_all(xp, params, wide), mask=mask, across=across)
-
-
 def round_once(xp: Any, array: "Array", dtype: Any) -> "Array":
     """From float64 to half precision by way of float32, as most libraries do without saying so."""
     return array if dtype == xp.float64 else _cast(xp, _cast(xp, array, xp.float32), dtype)
 
 
-def _compute_dtype(xp: Any, spec: "Penalty", x: "Array") -> Any:
-    return xp.float64 if spec.exact or x.dtype == xp.float64 else xp.float32
+def _rounded(xp: Any, x: "Array", result: "Array") -> "Array":
+    return _cast(xp, result, xp.float64 if x.dtype == xp.float64 else xp.float32)
 
 
-def _cast_all(xp: Any, params: "Params", dtype: Any) -> dict[str, "Array"]:
-    """All that are floating; labels stay what they are."""
-    return {
-        name: _cast(xp, param, dtype) if xp.isdtype(param.dtype, "real floating") else param
+def _wide(xp: Any, spec: "Penalty", x: "Array", params: "Params") -> "tuple[Array, Params]":
+    """In the dtype to compute in: x, and all parameters that are floating; labels stay what they are."""
+    wide = xp.float64 if spec.exact or x.dtype == xp.float64 else xp.float32
+    return _cast(xp, x, wide), {
+        name: _cast(xp, param, wide) if xp.isdtype(param.dtype, "real floating") else param
         for name, param in params.items()
     }
 

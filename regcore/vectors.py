@@ -1,5 +1,6 @@
 """An array as vectors: the slices along one axis, flattened to the rows of a matrix, and their directions."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from .counting import positive_axis
@@ -17,6 +18,13 @@ def check_vectors(spec: "Penalty", shape: "Shape", vector_axis: int) -> None:
         raise ValueError(f"{spec} got shape {shape}; all sizes must be known: give the input a fixed shape")
     if shape[axis] == 1:
         raise ValueError(f"{spec} got shape {shape}, a single vector; it compares pairs, so it needs two or more")
+
+
+def matrix_shape(shape: "Shape", vector_axis: int) -> tuple[int, int]:
+    """Vectors and entries of each, in an array of known sizes."""
+    m = shape[vector_axis]
+    assert m is not None
+    return m, math.prod([size for size in shape if size is not None]) // m
 
 
 def rows(xp: Any, x: "Array", vector_axis: int) -> "Array":

@@ -1,10 +1,11 @@
-"""How one array library is entered. Each module beside this one is named after its library and has six functions:
+"""How one array library is entered. Each module beside this one is named after its library and has seven functions:
 
     namespace(x)                            the array API namespace for `x`
     shape(x)                                sizes of `x`, None where not known yet
     asarray(constant, x)                    a float or NumPy array as an array of the library, on the device of `x`
     value(spec, x, params, mask, across)            the penalty, differentiable where the library differentiates
     grad(spec, x, params, mask, across, upstream)   `upstream` times its closed-form gradient
+    value_and_grad(the same)                        both
     attach(spec, x, params, mask, across, factors)  `x`, to whose gradient `factors` times the penalty's is added
 
 A library without a module enters through `array_api`. A module is imported when its first array is seen.

@@ -36,6 +36,11 @@ def grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: Any) 
         return precision.grad(namespace(x), spec, x, params, mask, across, upstream)
 
 
+def value_and_grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: float) -> Any:
+    with np.errstate(all="ignore"):
+        return precision.value_and_grad(namespace(x), spec, x, params, mask, across, upstream)
+
+
 def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> Any:
     raise TypeError(
         f"{spec} was attached to an array of {type(x).__module__.split('.')[0]}, which does not differentiate: "

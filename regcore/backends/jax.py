@@ -24,6 +24,10 @@ def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> jax.Array:
     return _penalty(spec, across, x, params, mask)
 
 
+def value_and_grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: float) -> Any:
+    return value(spec, x, params, mask, across), grad(spec, x, params, mask, across, upstream)
+
+
 def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> jax.Array:
     return _attached(spec, across, x, params, mask, jnp.asarray(math.prod(factors)))
 
@@ -43,9 +47,12 @@ def _penalty(spec: Any, across: Any, x: Any, params: Any, mask: Any) -> jax.Arra
 def _penalty_jvp(spec: Any, across: Any, primals: Any, tangents: Any) -> Any:
     x, params, mask = primals
     dx, dparams, _ = tangents
-    result = _penalty(spec, across, x, params, mask)
     with _arithmetic(spec):
-        by_x, by_params = precision.wide_grad(jnp, spec, x, params, mask, across)
+        if precision.one_pass(spec, x, across):
+            result, (by_x, by_params) = precision.wide_value_and_grad(jnp, spec, x, params, mask, across)
+        else:
+            result = _penalty(spec, across, x, params, mask)
+            by_x, by_params = precision.wide_grad(jnp, spec, x, params, mask, across)
         tangent = jnp.sum(by_x * dx.astype(by_x.dtype))
         for name, by_param in by_params.items():
             tangent = tangent + jnp.sum(by_param * dparams[name].astype(by_param.dtype))

@@ -36,6 +36,10 @@ def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> tf.Tensor:
     return penalty(tf.convert_to_tensor(x), *(tf.convert_to_tensor(param) for param in params.values()))
 
 
+def value_and_grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: float) -> Any:
+    return value(spec, x, params, mask, across), grad(spec, x, params, mask, across, upstream)
+
+
 def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> tf.Tensor:
     @tf.custom_gradient
     def attached(x: tf.Tensor, *params: tf.Tensor) -> Any:

@@ -24,15 +24,21 @@ def asarray(constant: Any, x: torch.Tensor) -> torch.Tensor:
 
 def value(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> torch.Tensor:
     arguments = (spec, across, tuple(params), mask, x, *params.values())
+    if _differentiates(x, params) and precision.one_pass(spec, x, across):
+        return (_OnePass if torch.compiler.is_compiling() else _OnePassWithJvp).apply(*arguments)[0]
     if not torch.compiler.is_compiling():
         return _PenaltyWithJvp.apply(*arguments)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *params.values())):
+    if _differentiates(x, params):
         return _Penalty.apply(*arguments)
     return _Penalty.forward(*arguments)  # Dynamo hands a context to an apply that needs no gradient, as first argument
 
 
+def value_and_grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: float) -> Any:
+    return value(spec, x, params, mask, across), grad(spec, x, params, mask, across, upstream)
+
+
 def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, factors: Any) -> torch.Tensor:
-    if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in (x, *params.values())):
+    if not _differentiates(x, params):
         return x
     tensors = [factor for factor in factors if isinstance(factor, torch.Tensor)]
     number = math.prod([float(factor) for factor in factors if not isinstance(factor, torch.Tensor)])
@@ -42,6 +48,10 @@ def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, fact
 def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     with _full_precision(x):
         return precision.grad(xp, spec, x, params, mask, across, upstream)
+
+
+def _differentiates(x: torch.Tensor, params: Any) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *params.values()))
 
 
 def _full_precision(x: torch.Tensor) -> Any:
@@ -81,29 +91,92 @@ class _PenaltyWithJvp(_Penalty):
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:
-        try:
-            saved = ctx.saved_tensors
-        except RuntimeError as error:
-            if "inplace" not in str(error):
-                raise
-            raise RuntimeError(
-                f"what {ctx.spec} penalized was changed in place before backward: penalize a copy, x.clone(), or with "
-                "regcore_torch.regularize pass clone=True"
-            ) from error
-        return _Penalty.gradients(ctx, saved, upstream)
+        return _Penalty.gradients(ctx, _unchanged(ctx), upstream)
 
     @staticmethod
     def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
-        mask, x, *params = ctx.saved_tensors
+        return _along(ctx, ctx.saved_tensors, tangents)
+
+
+class _OnePass(torch.autograd.Function):
+    """Gradients come with the value and wait for backward, which takes them again only to be differentiated itself."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(spec: Any, across: Any, names: tuple[str, ...], mask: Any, x: Any, *params: Any) -> Any:
+        named = dict(zip(names, params, strict=True))
         with _full_precision(x):
-            named = dict(zip(ctx.names, params, strict=True))
-            dx, dparams = precision.wide_grad(xp, ctx.spec, x, named, mask, ctx.across)
-            products = [
-                (d * tangent.to(d.dtype)).sum()
-                for d, tangent in zip((dx, *(dparams.get(name) for name in ctx.names)), tangents, strict=True)
-                if d is not None and tangent is not None
-            ]
-            return sum(products).to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+            result, (dx, dparams) = precision.wide_value_and_grad(xp, spec, x, named, mask, across)
+        return result, dx, *(dparams[name] for name in names if name in dparams)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.spec, ctx.across, ctx.names, mask, x, *params = inputs
+        _, *gradients = output
+        ctx.mark_non_differentiable(*gradients)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(mask, x, *params, *gradients)
+        ctx.save_for_forward(mask, x, *params)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any, *nothing: Any) -> Any:
+        return _OnePass.gradients(ctx, ctx.saved_tensors, upstream)
+
+    @staticmethod
+    def gradients(ctx: Any, saved: Any, upstream: Any) -> Any:
+        if upstream is None:
+            return None, None, None, None, None, *(None for _ in ctx.names)
+        mask, x, *rest = saved
+        params = dict(zip(ctx.names, rest, strict=False))
+        if torch.is_grad_enabled():
+            dx, dparams = grad(ctx.spec, x, params, mask, ctx.across, upstream)
+        else:
+            known = [name for name in ctx.names if params[name].is_floating_point()]
+            dx, *by_params = rest[len(ctx.names) :]
+            by_names = dict(zip(known, by_params, strict=True))
+            dx, dparams = precision.scaled(xp, (dx, by_names), x, params, upstream)
+        return None, None, None, None, dx, *(dparams.get(name) for name in ctx.names)
+
+
+class _OnePassWithJvp(_OnePass):
+    """Forward mode as well, outside torch.compile."""
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any, *nothing: Any) -> Any:
+        return _OnePass.gradients(ctx, _unchanged(ctx), upstream)
+
+    @staticmethod
+    def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
+        known = sum(tensor.is_floating_point() for tensor in ctx.saved_tensors[2:])
+        return _along(ctx, ctx.saved_tensors, tangents), *[None] * (1 + known)
+
+
+def _unchanged(ctx: Any) -> Any:
+    """What was saved, unless it was changed since."""
+    try:
+        return ctx.saved_tensors
+    except RuntimeError as error:
+        if "inplace" not in str(error):
+            raise
+        raise RuntimeError(
+            f"what {ctx.spec} penalized was changed in place before backward: penalize a copy, x.clone(), or with "
+            "regcore_torch.regularize pass clone=True"
+        ) from error
+
+
+def _along(ctx: Any, saved: Any, tangents: Any) -> Any:
+    """The derivative along the tangents."""
+    mask, x, *params = saved
+    with _full_precision(x):
+        named = dict(zip(ctx.names, params, strict=True))
+        dx, dparams = precision.wide_grad(xp, ctx.spec, x, named, mask, ctx.across)
+        products = [
+            (d * tangent.to(d.dtype)).sum()
+            for d, tangent in zip((dx, *(dparams.get(name) for name in ctx.names)), tangents, strict=True)
+            if d is not None and tangent is not None
+        ]
+        return sum(products).to(torch.float64 if x.dtype == torch.float64 else torch.float32)
 
 
 class _Attached(torch.autograd.Function):

@@ -11,7 +11,7 @@ from ..angular import Angular
 from ..counting import reciprocal
 from ..kinks import sign
 from ..penalty import Array, Example, Params, Shape
-from ..vectors import upper_products
+from ..vectors import matrix_shape, upper_products
 
 __all__ = ["MaxCosine", "MeanCosine", "Orthogonality"]
 
@@ -89,6 +89,22 @@ class Orthogonality(Angular):
         slope = sign(xp, slope) if self.power == 1 else self.power * slope ** (self.power - 1)
         slope = self._weights(xp, cosine, params) * (slope if self.signed else slope * sign(xp, cosine))
         return xp.matmul(slope + xp.matrix_transpose(slope), unit)
+
+    def one_pass(self, shape: Shape, across: Any) -> bool:
+        m, d = matrix_shape(shape, self.vector_axis)
+        return self._is_frame_potential and m >= 2 * d
+
+    def both_of_units(self, xp: Any, unit: Array, params: Params) -> tuple[Array, Array]:
+        """By the d*d products of columns, of which the squares add up to those of all m*m cosines."""
+        products = xp.matmul(xp.matrix_transpose(unit), unit)
+        own = xp.sum(unit * unit, axis=1, keepdims=True)
+        share = 1.0 / (unit.shape[0] * (unit.shape[0] - 1))
+        others = xp.sum(products * products) - xp.sum(own * own)
+        return others * share - self._least(*unit.shape), (xp.matmul(unit, products) - own * unit) * (4.0 * share)
+
+    @property
+    def _is_frame_potential(self) -> bool:
+        return self.power == 2 and not (self.threshold or self.signed or self.coactive)
 
     def _excess(self, xp: Any, cosine: Array) -> Array:
         size = cosine if self.signed else xp.abs(cosine)
