@@ -11,7 +11,7 @@ pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conforma
 
 from regcore_conformance import live, oracle, processes, streaming, suite
 from regcore_conformance.collecting import Collected
-from regcore_conformance.evaluating import Cell
+from regcore_conformance.evaluating import Cell, cells, cells_of
 from regcore_conformance.picture import picture
 from regcore_conformance.progress import Progress
 from regcore_conformance.runners import array_api
@@ -25,13 +25,13 @@ RAN = Cell("eager", "float64", CASE.id, "ran", results=RIGHT)
 CRASH = """
 import ctypes, os, sys
 from regcore_conformance import streaming
-from regcore_conformance.evaluating import Cell
+from regcore_conformance.evaluating import Cell, cells, cells_of
 from regcore_conformance.worker import Outcome
 pipe = streaming.own_pipe()
 print("a library prints this")
 os.write(1, b"and another one this, from C")
 os.system("echo and a process of its own that")
-streaming.send(streaming.Plan("numpy", "numpy 0", [("eager", "float64")]), pipe)
+streaming.send(streaming.Plan("numpy", "numpy 0", {("eager", "float64"): 1}), pipe)
 streaming.send(Outcome("numpy", "numpy 0", (Cell("eager", "float64", "L2/0/dense", "unsupported", "of a test"),)), pipe)
 pipe.write(b"half a mess")
 pipe.flush()
@@ -74,9 +74,9 @@ def test_what_is_cut_off_is_left_out():
 
 
 def test_what_needs_a_computed_reference_waits_for_it():
-    progress = Progress(["numpy"], cases=1, jobs=1)
+    progress = Progress(["numpy"], jobs=1)
     collected = Collected([CASE], [CASE.id], progress)
-    collected.take(streaming.Plan("numpy", "numpy 2", [("eager", "float64")]))
+    collected.take(streaming.Plan("numpy", "numpy 2", {("eager", "float64"): 1}))
     collected.take(Outcome("numpy", "numpy 2", (RAN,)))
     assert collected.verdicts == []
     assert drawn(picture(progress, 0, 80, 24))[2].split() == ["numpy", "ref"]
@@ -88,7 +88,7 @@ def test_what_needs_a_computed_reference_waits_for_it():
 
 def test_what_has_no_reference_at_the_end_is_an_error_and_not_silence():
     (case,) = Selection(("L2",), (CASE.id,), seed=3).cases()
-    collected = Collected([case], [case.id], Progress(["numpy"], cases=1, jobs=1))
+    collected = Collected([case], [case.id], Progress(["numpy"], jobs=1))
     collected.take(Outcome("numpy", "numpy 2", (RAN,)))
     collected.judge_what_waits()
     assert [v.status for v in collected.verdicts] == ["error"]
@@ -96,16 +96,16 @@ def test_what_has_no_reference_at_the_end_is_an_error_and_not_silence():
 
 def half_way():
     """Of two backends one is done, with a failure, and one is on its way; a third is not here."""
-    progress = Progress(["numpy", "jax:cpu", "torch:cuda", "regcore_flax"], cases=4, jobs=3)
+    progress = Progress(["numpy", "jax:cpu", "torch:cuda", "regcore_flax"], jobs=3)
     progress.start(["numpy"])
-    progress.plan("numpy", [("eager", "float64"), ("eager", "exact bfloat16")])
+    progress.plan("numpy", {("eager", "float64"): 4, ("eager", "exact bfloat16"): 4})
     verdict = Verdict("numpy", "eager", "float64", CASE.id, "pass", "", 0.3071)
     for ratio in (0.3071, 0.02, 0.1, 0.0):
         progress.add(verdict._replace(ratio=ratio))
         progress.add(verdict._replace(grade="exact bfloat16", status="fail" if ratio else "pass"))
     progress.end("numpy")
     progress.start(["jax:cpu", "torch:cuda"])
-    progress.plan("jax:cpu", [("eager", "float64"), ("jit", "float64")])
+    progress.plan("jax:cpu", {("eager", "float64"): 4, ("jit", "float64"): 4})
     for _ in range(4):
         progress.add(verdict._replace(backend="jax:cpu", mode="jit", status="not run", ratio=None))
     progress.add(verdict._replace(backend="jax:cpu"))
@@ -138,14 +138,25 @@ def test_a_narrow_terminal_has_fewer_columns():
     assert [line.split()[:2] for line in lines[1:3]] == [["numpy", "eager"], ["jax:cpu", "eager"]]
 
 
-def test_a_mode_that_has_fewer_cells_than_others_is_done_when_the_next_one_begins():
-    progress = Progress(["numpy"], cases=10, jobs=1)
-    progress.plan("numpy", [("eager", "float64"), ("shards", "float64"), ("shards", "exact")])
+def test_each_mode_is_measured_by_the_cells_that_it_has():
+    cases = Selection(("TAR",)).cases()  # additive, so that there is nothing to share between replicas
+    ways = cells_of(["eager", "shards", "second"], cases)
+    assert {grade for mode, grade in ways if mode == "second"} == {"float64"}
+    assert ways["eager", "float64"] == ways["eager", "exact"] > ways["second", "float64"] > 0
+    assert not any(mode == "shards" for mode, _ in ways)
+    for mode in ("eager", "second"):
+        planned = ways[mode, "float64"]
+        evaluator = array_api.evaluators(np)["eager"]
+        assert planned == sum(c.grade == "float64" for c in cells("acme", {mode: evaluator}, cases, "quick"))
+
+
+def test_a_mode_is_done_when_all_of_its_cells_are_there_or_the_backend_ends():
+    progress = Progress(["numpy"], jobs=1)
+    progress.plan("numpy", {("eager", "float64"): 10, ("shards", "float64"): 1})
     verdict = Verdict("numpy", "eager", "float64", CASE.id, "pass", "", 0.25)
     progress.add(verdict)
-    assert "10%" in drawn(picture(progress, 0, 80, 24))[2]
     progress.add(verdict._replace(mode="shards"))
-    assert drawn(picture(progress, 0, 80, 24))[2].split() == ["numpy", "0.25", "10%", "0%"]
+    assert drawn(picture(progress, 0, 80, 24))[2].split() == ["numpy", "10%", "0.25"]
     progress.end("numpy")
     assert drawn(picture(progress, 0, 80, 24))[2].split() == ["numpy", "0.25", "0.25"]
     assert "2 of 2 cells" in drawn(picture(progress, 0, 80, 24))[-1]

@@ -1,7 +1,7 @@
 """The cells of one backend: every case in every mode and grade, or the reason why not."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import edges, long
@@ -42,6 +42,12 @@ def cells(name: str, evaluators: Mapping[str, Evaluate], cases: Sequence[Case], 
                     yield from _mapped(mode, function, grade, groups[i : i + SIZE])
             else:
                 yield from (cell(mode, function, grade, case) for case in here)
+
+
+def cells_of(modes: Iterable[str], cases: Sequence[Case]) -> dict[tuple[str, str], int]:
+    """How many of them there are in each mode and grade."""
+    ways = {(mode, grade): [belongs(mode, grade, case) for case in cases] for mode in modes for grade in GRADES}
+    return {way: sum(there) for way, there in ways.items() if any(there)}
 
 
 def cell(mode: str, function: Evaluate, grade: str, case: Case) -> Cell:

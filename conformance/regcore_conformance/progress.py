@@ -1,7 +1,7 @@
 """How far a run is, in numbers: what each mode and grade of each backend has come to."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from .verdicts import Verdict
 
@@ -41,19 +41,19 @@ class Tally:
 class Progress:
     """How far a run is. The backends are in `state`: "to come", "running", "done", or the reason why one is not run."""
 
-    def __init__(self, names: Iterable[str], *, cases: int, jobs: int) -> None:
+    def __init__(self, names: Iterable[str], *, jobs: int) -> None:
         self.state = dict.fromkeys(names, "to come")
         self.ways: dict[str, dict[Way, Tally]] = {name: {} for name in self.state}
-        self.cases, self.jobs, self.ended = cases, jobs, 0
-        self._last: dict[str, Way] = {}  # of each backend, the one that its last cell was of
+        self.jobs, self.ended = jobs, 0
 
     def start(self, names: Iterable[str]) -> None:
         """Their process is there, and imports what the first of them needs."""
         self.state |= {name: "running" for name in [*names][:1] if name in self.state}
 
-    def plan(self, name: str, ways: Sequence[Way]) -> None:
+    def plan(self, name: str, ways: Mapping[Way, int]) -> None:
+        """It has started, and is to have so many cells in each of these ways."""
         self.state[name] = "running"
-        self.ways[name] = {way: Tally(self.cases) for way in ways}
+        self.ways[name] = {way: Tally(cells) for way, cells in ways.items()}
 
     def add(self, verdict: Verdict) -> None:
         if verdict.case:
@@ -79,9 +79,4 @@ class Progress:
         return [tally for ways in self.ways.values() for tally in ways.values()]
 
     def _tally(self, name: str, way: Way) -> Tally:
-        """That of a way that cells come of now, so that the one before has all that it is going to have."""
-        before = self._last.setdefault(name, way)
-        if way != before and self.state[name] == "running":
-            self.ways[name][before].all = self.ways[name][before].done
-        self._last[name] = way
         return self.ways[name].setdefault(way, Tally(1))

@@ -11,11 +11,11 @@ OFTEN = 1.0  # seconds from one block to the next
 
 
 class Plan(NamedTuple):
-    """A backend has started: its versions, and the modes and grades that it is going to run."""
+    """A backend has started: its versions, and how many cells it has in each mode and grade."""
 
     name: str
     description: str
-    ways: list[tuple[str, str]]
+    ways: dict[tuple[str, str], int]
 
 
 class References(NamedTuple):

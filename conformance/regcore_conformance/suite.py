@@ -51,7 +51,7 @@ def run(names: Iterable[str], selection: Selection, *, watch: Callable[[Progress
     parts = min(PARTS, len(sources.computed))
     oracle = [f"{ORACLE} {i} {parts}" for i in range(parts)]
     jobs = _jobs(names := list(names), oracle, selection.depth)
-    progress = Progress(names, cases=len(cases), jobs=len(jobs))
+    progress = Progress(names, jobs=len(jobs))
     collected = Collected(cases, sources.computed, progress)
     for message in messages(jobs, selection):
         watch(progress, collected.take(message))

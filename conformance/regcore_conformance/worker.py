@@ -1,7 +1,6 @@
 """A process of its own for a backend: evaluates every cell and hands over what came out, block by block."""
 
 import importlib
-import itertools
 import json
 import sys
 import time
@@ -10,8 +9,7 @@ from typing import Any, NamedTuple
 
 from . import backends, steps, streaming
 from .cases import PATTERNS, Case
-from .evaluating import Cell, cells
-from .grades import GRADES
+from .evaluating import Cell, cells, cells_of
 from .selection import Selection
 from .truths import known
 
@@ -47,7 +45,7 @@ def evaluate(name: str, cases: list[Case], *, depth: str) -> Iterator[streaming.
         return
     try:
         with backends.entered(name) as (description, evaluators):
-            yield streaming.Plan(name, description, [*itertools.product(evaluators, GRADES)])
+            yield streaming.Plan(name, description, cells_of(evaluators, cases))
             for block in streaming.blocks(cells(name, evaluators, cases, depth)):
                 yield Outcome(name, description, block)
     except (ImportError, backends.NotHere) as reason:
