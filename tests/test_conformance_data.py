@@ -13,6 +13,7 @@ from regcore_conformance.cases import UPSTREAM, all_cases
 from regcore_conformance.depth import belongs
 from regcore_conformance.evaluating import Cell, cell
 from regcore_conformance.grades import GRADES, inexact
+from regcore_conformance.reductions import reductions, table
 from regcore_conformance.runners import array_api, directions, shards
 from regcore_conformance.runners.bundle import Problem
 from regcore_conformance.selection import Selection
@@ -157,6 +158,22 @@ def test_a_count_that_half_precision_does_not_hold_is_caught():
 
     assert judged(LONG["L2/0/long"], "float16", function=naive).status == "fail"
     assert judged(LONG["L2/0/long"], "float32", function=naive).status == "pass"
+
+
+def test_the_k_that_long_sums_come_to_is_shown_beside_the_one_that_is_allowed():
+    def one_by_one(spec, x, params, mask):
+        results = NUMPY["eager"](spec, x, params, mask)
+        return {**results, "value": np.asarray(np.cumsum(x.ravel() ** 2, dtype=x.dtype)[-1] / x.size, x.dtype)}
+
+    case = LONG["L2/0/thirds"]
+    careless, right = judged(case, function=one_by_one), judged(case)
+    for verdict, least, most in ((careless, 100, 125_000), (right, 0, 8)):
+        (row,) = reductions([verdict], 0)
+        assert (row.case, row.terms, row.allowed) == (case.id, 1_000_000, 125_000)
+        assert least < row.observed < most
+    assert careless.status == "pass"  # and the table shows by how much it is worse
+    assert table([row])[1] == ["L2/0/thirds", "1,000,000", "125,000", f"{row.observed:.2f}"]
+    assert reductions([right._replace(case="L2/0/dense"), right._replace(grade="exact")], 0) == []
 
 
 def test_one_row_of_a_long_gradient_that_differs_is_caught():

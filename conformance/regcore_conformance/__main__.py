@@ -35,7 +35,7 @@ def main() -> int:
     if options.cases and not selection.cases():
         parser.error(f"there is no case {options.cases}; an id is penalty/example/pattern, such as TAR/0/dense")
     done = suite.run(options.only or names(), selection, watch=live.watcher(sys.stdout))
-    print("\n" + report.text(done.verdicts, done.descriptions, done.sources))
+    print("\n" + report.text(done.verdicts, done.descriptions, done.sources, done.selection.seed))
     for name, path in paths.items():
         path.write_text(FILES[name][0](done, commands.of_run(options.only, selection)), encoding="utf-8")
     return _code(done, options.require)

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from . import report
 from .commands import again
 from .environment import environment
+from .reductions import reductions
 from .suite import Run
 from .verdicts import BAD, Verdict
 
@@ -37,6 +38,7 @@ def as_json(run: Run, command: str) -> str:
             "absent": {v.backend: v.detail for v in verdicts if v.status == "not run" and not v.case},
             "wrong": [_cell(run, v) for v in verdicts if v.status in BAD],
             "known": [_cell(run, v) for v in verdicts if v.status == "xfail"],
+            "reductions": [one._asdict() for one in reductions(verdicts, run.selection.seed)],
             **_bits(verdicts),
             "rows": [_row(key, group) for key, group in groups(verdicts).items()],
         }

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from . import reductions
 from .described import at_an_edge
 from .grades import is_exact
 from .suite import Sources
@@ -15,12 +16,15 @@ Table = list[list[str]]
 WITHOUT_RESULT = ("not run", "unsupported", "xfail")  # which have a reason instead of an error over the bound
 
 
-def text(verdicts: Sequence[Verdict], descriptions: dict[str, str], sources: Sources | None = None) -> str:
+def text(
+    verdicts: Sequence[Verdict], descriptions: dict[str, str], sources: Sources | None = None, seed: int = 0
+) -> str:
     """The whole report; `sources` says where the references come from."""
     sections = [
         _environment(descriptions),
         "Worst error in units of the bound of docs/numerics.md; at most 1 passes\n" + _aligned(_modes(verdicts)),
         "The same for each penalty, over modes, grades, examples and data\n" + _aligned(_penalties(verdicts)),
+        _reductions(verdicts, seed),
         _distinct(verdicts),
         "One SGD step through each adapter, worst error in units of the bound\n" + _aligned(_steps(verdicts)),
         _troubles(verdicts),
@@ -111,6 +115,11 @@ def _worst_of(verdicts: Iterable[Verdict]) -> str:
     if any(v.ratio is None for v in verdicts):
         return "error"
     return f"{max(v.ratio for v in verdicts):.2f}" if verdicts else "not run"
+
+
+def _reductions(verdicts: Sequence[Verdict], seed: int) -> str:
+    rows = reductions.table(reductions.reductions(verdicts, seed))
+    return "Long reductions, the largest K of the bound that any came to\n" + _aligned(rows) if rows else ""
 
 
 def _distinct(verdicts: Sequence[Verdict]) -> str:

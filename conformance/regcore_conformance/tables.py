@@ -12,6 +12,7 @@ from typing import Any
 
 from .backends import LIBRARIES
 from .records import FORMAT
+from .reductions import Reduction, table
 from .verdicts import BAD
 
 STATUSES = ("pass", "fail", "error", "xfail", "unsupported", "not run")
@@ -46,6 +47,7 @@ def _section(name: str, record: Mapping[str, Any]) -> str:
         f"{'; '.join(dict.fromkeys(versions))}.",
         ", ".join(f"{count.get(status, 0):,} {status}" for status in STATUSES) + ".",
         _table(record["rows"]),
+        _reductions(record.get("reductions", ())),
         _distinct(record["exact"]),
         _absent(record["absent"]),
     ]
@@ -81,6 +83,15 @@ def _ran(row: Mapping[str, Any]) -> int:
 
 def _device(backend: str) -> str:
     return "gpu" if backend in GPU else "cpu"
+
+
+def _reductions(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The largest K of each long case beside the one that is allowed."""
+    if not rows:
+        return ""
+    head, *lines = table([Reduction(**row) for row in rows])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
+    return f"Long reductions, with the largest K that any backend came to where 8 is that of a short one:\n\n{text}"
 
 
 def _distinct(exact: Mapping[str, int]) -> str:
