@@ -45,7 +45,7 @@ PATTERNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "twins": _twins,  # equal and opposite vectors, constant sequences
     "offset": lambda x: x + 64.0,  # cancellation
     "small": lambda x: x * 2.0**-6,
-    "scales": lambda x: x * 4.0 ** -(np.arange(x.shape[-1]) % 4),  # columns of different size
+    "scales": lambda x: x * 8.0 ** (2 - np.arange(x.shape[-1]) % 4),  # columns of different size, the first saturates
 }
 
 

@@ -15,7 +15,7 @@ from . import backends as places
 from .cases import Case
 from .depth import belongs, is_special, left_out
 from .evaluating import Cell, cell
-from .grades import GRADES, is_half
+from .grades import GRADES, hides_nan, is_half
 from .judging import Finding, findings, report, truths
 from .subjects import cases_of
 
@@ -93,17 +93,18 @@ def check(
         true = truths(cases)
     found = [finding for name, cells in runs.cells.items() for finding in findings(name, cells, true)]
     name = str(penalty) if isinstance(penalty, regcore.Penalty) else penalty.__name__
-    return _judged(name, found, runs, [] if required is None else places.chosen(required, device))
+    hiding = {case.id for case in cases if hides_nan(case)}
+    return _judged(name, found, runs, [] if required is None else places.chosen(required, device), hiding)
 
 
-def _judged(penalty: str, found: list[Finding], runs: _Runs, required: list[str]) -> Checked:
+def _judged(penalty: str, found: list[Finding], runs: _Runs, required: list[str], hiding: set[str]) -> Checked:
     wrong = [finding for finding in found if finding.ratio > 1]
     absent = {name: runs.not_run[name] for name in required if name in runs.not_run}
     trouble = [*runs.broken, *(f"{name} was asked for and is not run: {reason}" for name, reason in absent.items())]
     if not found and not trouble:
         trouble.append(f"nothing was run at all: {runs.not_run or 'no backend or grade was chosen'}")
     if wrong or trouble:
-        raise AssertionError("\n".join([f"{penalty} does not conform", *trouble, *report(wrong)]))
+        raise AssertionError("\n".join([f"{penalty} does not conform", *trouble, *report(wrong, hiding)]))
     worst = max(found, key=lambda finding: finding.ratio)
     cells = len({(finding.where, finding.case) for finding in found})
     where = f"{worst.where}, {worst.what}, {worst.case}"

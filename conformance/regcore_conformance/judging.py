@@ -1,7 +1,7 @@
 """What is wrong with the cells of one penalty: which result, where, in which case, and by how many bounds."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from .cases import Case
 from .evaluating import Cell
 from .grades import is_exact
 from .seconds import Seconds
-from .subjects import HIDDEN, same_as
 from .truths import Truth, Truths, described, key, known
 
 
@@ -26,11 +25,10 @@ class Finding(NamedTuple):
 
 
 def truths(cases: Sequence[Case]) -> dict[str, Truth | str]:
-    """The true results of each case: stored, or computed; and those of another, where a case stands for one."""
+    """The true results of each case: stored, or computed."""
     found: dict[str, Truth | str] = {}
     for case in cases:
-        stored = found[same_as(case)] if same_as(case) != case.id else known(case)
-        found[case.id] = stored or _computed(case)
+        found[case.id] = known(case) or _computed(case)
     return {**found, **{key(case.id, "second"): Seconds(case) for case in cases}}
 
 
@@ -60,8 +58,8 @@ def findings(backend: str, cells: Iterable[Cell], truths: Truths) -> Iterator[Fi
                 yield Finding(where, described(name), cell.case, ratio, detail)
 
 
-def report(wrong: Sequence[Finding]) -> list[str]:
-    """A line for each backend, mode, grade and result, with its worst case."""
+def report(wrong: Sequence[Finding], hiding: Container[str]) -> list[str]:
+    """A line for each backend, mode, grade and result, with its worst case; masks of some cases are `hiding` NaN."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in wrong:
         groups.setdefault((finding.where, finding.what), []).append(finding)
@@ -69,7 +67,7 @@ def report(wrong: Sequence[Finding]) -> list[str]:
     for (where, what), group in groups.items():
         worst = max(group, key=lambda finding: finding.ratio)
         many = f" ({len(group)} cases, and this is the worst)" if len(group) > 1 else ""
-        hint = " (what the mask hides was NaN, and must not be seen)" if worst.case.endswith(HIDDEN) else ""
+        hint = " (what the mask hides was NaN, and must not be seen)" if worst.case in hiding else ""
         detail = textwrap.shorten(worst.detail, 400)  # of an error that is a whole page
         lines.append(f"{where}, {what}, {worst.case}{many}: {detail}{hint}")
     return lines

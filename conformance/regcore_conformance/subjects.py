@@ -10,8 +10,6 @@ from regcore import Example, Penalty
 from .cases import PATTERNS, Case, all_cases
 from .edges import edge_cases
 
-HIDDEN = "hidden NaN"  # a case whose masked entries hold NaN, and whose results are those of another
-
 
 def cases_of(
     penalty: Penalty | type[Penalty],
@@ -29,13 +27,7 @@ def cases_of(
     if all(term.penalty.maskable for term in first.spec.terms()) and not any(example.mask_ndim for example in given):
         given.append(first._replace(mask_ndim=1 if len(first.shape) < 3 else 2))
     patterns, kind = _known(patterns), _named(name, given)
-    cases = [*all_cases([kind], patterns), *(() if patterns else edge_cases([kind]))]
-    return [*cases, *(with_hidden_nan(c, c.mask) for c in cases if c.mask is not None and c.id.endswith("/dense"))]
-
-
-def same_as(case: Case) -> str:
-    """The case whose results those of this one must be: for nearly all, itself."""
-    return case.id.removesuffix(f", {HIDDEN}")
+    return [*all_cases([kind], patterns), *(() if patterns else edge_cases([kind]))]
 
 
 def _examples(penalty: Any, shape: Any, inputs: Mapping[str, Any]) -> Iterator[Example]:
@@ -66,9 +58,3 @@ def _known(patterns: Iterable[str]) -> list[str]:
     if unknown := [name for name in patterns if name not in PATTERNS]:
         raise ValueError(f"no pattern is called {unknown}; choose from {list(PATTERNS)}")
     return patterns
-
-
-def with_hidden_nan(case: Case, mask: np.ndarray) -> Case:
-    x = case.x.copy()
-    x[~mask] = np.nan
-    return case._replace(id=f"{case.id}, {HIDDEN}", x=x)

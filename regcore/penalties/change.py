@@ -98,9 +98,9 @@ class NormStabilizer(Stepped):
         return xp.sum(step * step) * share
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        norm, unit = self._norms(xp, x, mask)
+        norm, unit = self._norms(xp, kept(xp, x, mask), mask)  # what is hidden may be NaN
         step, share = self.steps(xp, norm, mask)
-        return kept(xp, self.back(xp, 2.0 * step * share, norm) * unit, mask), {}  # hidden units may be NaN
+        return self.back(xp, 2.0 * step * share, norm) * unit, {}
 
     def _norms(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Array]:
         """Norms, with an axis of length one for features, and unit vectors; both 0 for a zero vector."""

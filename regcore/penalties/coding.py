@@ -79,7 +79,7 @@ class CodingRate(BatchStatistic):
     @classmethod
     def examples(cls) -> Iterator[Example]:
         yield Example(cls(), (4, 3))
-        yield Example(cls(eps=1.5), (3, 4))
+        yield Example(cls(eps=1.5), (4, 3), mask_ndim=1)
         yield Example(cls(centre=True, batch_axis=(0, 1)), (2, 4, 3), mask_ndim=2)
         yield Example(cls(batch_axis=-1), (2, 2, 3))
         yield Example(cls(), (1, 3))

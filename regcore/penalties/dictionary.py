@@ -60,6 +60,7 @@ class DecoderWeightedL1(Penalty):
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         unit, norms = _directions(xp, params["decoder"])
+        x = kept(xp, x, mask)
         slopes = expand(norms, len(x.shape) - self.feature_axis % len(x.shape)) * self._share(xp, x, mask)
         return kept(xp, sign(xp, x) * slopes, mask), {"decoder": self._sizes(xp, x, mask)[:, None] * unit}
 

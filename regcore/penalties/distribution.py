@@ -45,7 +45,7 @@ class OfLogits(Reduced):
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         check_mask(self, self.feature_axis, x, mask)
         share = self.share(xp, x, mask, xp.max(x, axis=self.feature_axis, keepdims=True), mask)
-        return kept(xp, self.slope(xp, x), mask) * share, {}
+        return kept(xp, self.slope(xp, kept(xp, x, mask)), mask) * share, {}
 
     @classmethod
     def examples(cls) -> Iterator[Example]:

@@ -69,7 +69,7 @@ class LoadBalance(Penalty):
         )
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        p = softmax(xp, x, self.feature_axis).p
+        p = softmax(xp, kept(xp, x, mask), self.feature_axis).p
         f = self._mean(xp, self._chosen(xp, x), mask, across)
         slope = p * (f - xp.sum(f * p, axis=self.feature_axis, keepdims=True))
         share = self._per_token(xp, x, mask, across) * (x.shape[self.feature_axis] * across.size)
@@ -104,6 +104,7 @@ class LoadBalance(Penalty):
     def examples(cls) -> Iterator[Example]:
         yield Example(cls(), (4, 3))
         yield Example(cls(), (4, 2, 3), mask_ndim=2)
-        yield Example(cls(top_k=2), (3, 4))
+        yield Example(cls(top_k=3), (3, 4))
+        yield Example(cls(top_k=2), (2, 2, 3))
         yield Example(cls(top_k=2, feature_axis=1), (4, 3, 2), mask_ndim=1)
         yield Example(cls(), (1, 2))

@@ -104,6 +104,7 @@ class SelfModel(Reduced):
         return self.value_holding(xp, x, params, {"x": x, **params}, mask=mask)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
+        x = kept(xp, x, mask)
         residual = self._residual(xp, x, params, self._target(x, params), mask)
         by_residual = (2.0 * self.share(xp, residual, mask)) * residual
         by_input, by_target = xp.matmul(by_residual, params["W"]), -by_residual
@@ -113,7 +114,7 @@ class SelfModel(Reduced):
             by_input = xp.zeros_like(by_input)
         rows = xp.reshape(by_residual, (-1, residual.shape[-1]))
         by_params = {
-            "W": xp.matmul(xp.matrix_transpose(rows), xp.reshape(kept(xp, x, mask), (-1, self.features))),
+            "W": xp.matmul(xp.matrix_transpose(rows), xp.reshape(x, (-1, self.features))),
             "b": xp.sum(rows, axis=0),
         }
         if self.targets is None:

@@ -10,7 +10,6 @@ from regcore import (
     BarlowTwins,
     BatchEntropy,
     CenterLoss,
-    CodingRate,
     ConfidencePenalty,
     Example,
     LoadBalance,
@@ -28,11 +27,6 @@ from ..cases import Case, all_cases
 PATTERNS = ("dense", "relu")
 EXAMPLES: dict[type[regcore.Penalty], list[Example]] = {
     BatchEntropy: [Example(BatchEntropy(alpha=0.125, alpha_min=0.25), (5, 2))],  # alpha below its floor
-    CodingRate: [Example(CodingRate(), (4, 3), mask_ndim=1)],  # a mask where nothing is centred
-    LoadBalance: [  # several choices, along a third axis, and more than two
-        Example(LoadBalance(top_k=2), (2, 2, 3)),
-        Example(LoadBalance(top_k=3), (3, 4)),
-    ],
     BarlowTwins: [Example(BarlowTwins(batch_axis=(0, 2)), (2, 3, 2), inputs={"other": (2, 3, 2)})],
     MaxCosine: [Example(MaxCosine(welch=True), (2, 3))],  # no more vectors than dimensions, where the bound is 0
     Orthogonality: [  # the same, and kinks that are not at 0

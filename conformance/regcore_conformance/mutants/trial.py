@@ -17,7 +17,6 @@ from ..edges import Edge
 from ..evaluating import cell
 from ..grades import is_exact
 from ..runners import Evaluate, array_api
-from ..subjects import same_as, with_hidden_nan
 from .asked import asked
 
 GRADES = ("float32", "exact", "float64")
@@ -45,19 +44,14 @@ def cases_of(penalty: str) -> tuple[Case, ...]:
     """All of a penalty, the first pattern of every example first: most mistakes need no more."""
     kind, order = own()[penalty], list(PATTERNS)
     cases = sorted(all_cases([kind]), key=lambda case: order.index(case.id.split("/")[2]))
-    hidden = [
-        with_hidden_nan(case, case.mask) for case in cases if case.mask is not None and case.id.endswith("/dense")
-    ]
     at_edges = [case for case in edges.edge_cases([kind]) if edges.edge(case) in EDGES]
-    return (*cases, *hidden, *asked(kind), *at_edges)
+    return (*cases, *asked(kind), *at_edges)
 
 
 @functools.cache
 def truth(penalty: str, name: str) -> Reference | Edge:
     """The stored reference of a case, or what may come of one at an edge."""
     case = {case.id: case for case in cases_of(penalty)}[name]
-    if same_as(case) != case.id:
-        return truth(penalty, same_as(case))
     return edges.truth(case) if edges.edge(case) else store.find(case) or oracle.independent(case)
 
 
