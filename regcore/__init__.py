@@ -10,6 +10,7 @@ from .complexity import mean_square as mean_square
 from .complexity import weight_sd as weight_sd
 from .composition import Added as Added
 from .composition import Coupled as Coupled
+from .composition import Every as Every
 from .composition import Exact as Exact
 from .composition import Named as Named
 from .composition import Plain as Plain
@@ -17,6 +18,7 @@ from .composition import Scaled as Scaled
 from .composition import Sum as Sum
 from .composition import added as added
 from .composition import coupled as coupled
+from .composition import every as every
 from .composition import exact as exact
 from .composition import plain as plain
 from .config import from_config as from_config

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import annotations, fields, penalties, plugins
-from .composition import Added, Composite, Coupled, Exact, Named, Plain, Scaled, Sum
+from .composition import Added, Composite, Coupled, Every, Exact, Named, Plain, Scaled, Sum
 from .penalty import Penalty
 
-COMPOSITES: tuple[type[Composite], ...] = (Added, Coupled, Exact, Named, Plain, Scaled, Sum)
+COMPOSITES: tuple[type[Composite], ...] = (Added, Coupled, Every, Exact, Named, Plain, Scaled, Sum)
 DEEPEST = 100  # levels of data in data; far below where Python's own recursion ends
 
 

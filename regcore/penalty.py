@@ -159,6 +159,7 @@ class Term:
     coupled: bool = False
     exact: bool = False
     plain: bool = False
+    every: int = 1  # step of training on which it counts, so many times as much
     prefix: str = ""  # before the names of its learned parameters, where a spec has several terms
 
     @property

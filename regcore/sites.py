@@ -55,14 +55,20 @@ def choose(rules: "Mapping[str, Penalty]", paths: Iterable[str]) -> "dict[str, P
     return {path: functools.reduce(operator.add, specs) for path, specs in select(rules, paths).items()}
 
 
-def split(rules: Mapping[str, Rule]) -> tuple[dict[str, Rule], dict[str, Rule]]:
+def split(rules: "Mapping[str, Penalty]") -> "tuple[dict[str, Penalty], dict[str, Penalty]]":
     """The rules for what modules give out, and those for weights, without their prefix.
+
+    Raises ValueError for a penalty of every k-th step that is not for weights.
 
     >>> split({"rnn": L2(), "weight:rnn.*": L1()}) == ({"rnn": L2()}, {"rnn.*": L1()})
     True
     """
     weights = {glob.removeprefix(WEIGHT): rule for glob, rule in rules.items() if glob.startswith(WEIGHT)}
-    return {glob: rule for glob, rule in rules.items() if not glob.startswith(WEIGHT)}, weights
+    others = {glob: rule for glob, rule in rules.items() if not glob.startswith(WEIGHT)}
+    for glob, rule in others.items():
+        if any(term.every > 1 for term in rule.terms()):
+            raise ValueError(f"the rule {glob!r} counts on some steps only; that is for weights: {WEIGHT}{glob}")
+    return others, weights
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from keras_models import LEARNED, Mine, X, Y, compiled, dense, functional, hidde
 
 import regcore
 import regcore_keras
-from regcore import L1, L2, BatchEntropy, added
+from regcore import L1, L2, BatchEntropy, added, every
 from regcore.parametrizations import Exp
 from regcore_keras import Parametrized, regularize
 
@@ -54,6 +54,27 @@ class TestWeights:
         loaded = keras.saving.load_model(tmp_path / "model.keras")
         assert regcore_keras.report(loaded) == regcore_keras.report(model)
         assert loaded.train_on_batch(X, Y) == model.train_on_batch(X, Y)
+
+    def test_a_penalty_of_every_third_step_counts_three_times_on_it(self, tmp_path):
+        plain = functional()
+        kernel, _ = plain.get_layer("out").get_weights()
+        rules = {"weight:out.kernel": 0.5 * every(3, L2())}
+        model = regularize(plain, rules)
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        task = np.mean((model.predict(X, verbose=0) - Y) ** 2)
+        extra = 3.0 * 0.5 * np.mean(kernel**2)
+        expected = [task + extra, task, task, task + extra, task]
+        np.testing.assert_allclose([model.train_on_batch(X, Y) for _ in range(5)], expected, rtol=1e-5)
+        (row,) = regcore_keras.report(model).values()
+        assert (row["calls"], row["coefficient"]) == (5, 0.5)
+        np.testing.assert_allclose(row["value"], np.mean(kernel**2), rtol=1e-6)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")  # which goes on with the sixth step
+        np.testing.assert_allclose([loaded.train_on_batch(X, Y) for _ in range(2)], [task, task + extra], rtol=1e-5)
+
+    def test_a_penalty_of_some_steps_is_for_weights(self):
+        with pytest.raises(ValueError, match="the rule 'out' counts on some steps only; that is for weights: weight:"):
+            regularize(functional(), {"out": every(2, L2())})
 
     def test_a_step_is_that_of_the_closed_form_in_training_alone(self):
         plain = functional()

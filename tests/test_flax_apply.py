@@ -1,5 +1,7 @@
 """`regularized_apply`: gradients of a Linen model that was written without regcore are those of the loss by hand."""
 
+import functools
+
 import pytest
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
@@ -8,7 +10,7 @@ nn = pytest.importorskip("flax.linen", reason="flax is not installed")
 import jax.numpy as jnp  # noqa: E402 - after the check that jax is there
 import numpy as np  # noqa: E402
 
-from regcore import AR, L1, L2, BatchEntropy, SelfModel  # noqa: E402
+from regcore import AR, L1, L2, BatchEntropy, SelfModel, every  # noqa: E402
 from regcore_flax import combine, regularized_apply, regularized_init, report, values  # noqa: E402
 
 SPEC = 2.0 * AR() + 0.5 * L1()
@@ -237,3 +239,48 @@ def test_other_collections_and_methods_are_those_of_apply():
     _, state = regularized_apply(Normed(), variables, X, rules={"norm": L2()}, mutable=["batch_stats"], method="encode")
     assert set(state) == {"batch_stats", "penalties"}
     assert np.any(state["batch_stats"]["norm"]["mean"] != variables["batch_stats"]["norm"]["mean"])
+
+
+# Penalties of weights on some steps
+
+
+def stepped(mode, jit=True, step=None, **options):
+    """Loss and gradients of the task 0 by hand, at a step."""
+    model, params = Stack("plain"), params_of(Stack("plain"))
+    rules = {"weight:a.d.kernel": 0.25 * every(3, 2.0 * L2()) + L1()}
+
+    def loss(params, step):
+        y, state = regularized_apply(model, {"params": params}, X, rules=rules, mode=mode, step=step, **options)
+        task = 0.0 * jnp.sum(y)
+        return task if mode == "attach" else combine(task, state)
+
+    return (jax.jit if jit else lambda f: f)(jax.value_and_grad(loss))(params, step)
+
+
+@pytest.mark.parametrize("mode", ["collect", "attach"])
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_penalty_of_every_third_step_counts_three_times_on_it(mode, jit):
+    w = W[0]
+    for step in range(5):
+        due = 3.0 * 0.5 * (step % 3 == 0)
+        value, grads = stepped(mode, jit, step, **({"loss_scale": 1.0} if mode == "attach" else {}))
+        expected = due * 2 * w / w.size + np.sign(w) / w.size
+        np.testing.assert_allclose(grads["a"]["d"]["kernel"], expected, rtol=1e-6)
+        if mode == "collect":
+            np.testing.assert_allclose(value, due * np.mean(w * w) + np.mean(abs(w)), rtol=1e-6)
+
+
+def test_what_does_not_count_is_not_computed():
+    model, rules = Stack("plain"), {"weight:a.d.kernel": every(3, L2())}
+    apply = functools.partial(regularized_apply, model, {"params": params_of(model)}, X, rules=rules)
+    steps = jax.make_jaxpr(lambda step: report(apply(step=step)[1]))(1).eqns
+    (cond,) = [each for each in steps if str(each.primitive) == "cond"]
+    assert sorted(len(branch.eqns) > 0 for branch in cond.params["branches"]) == [False, True]
+
+
+def test_a_penalty_of_some_steps_needs_to_know_the_step_and_is_for_weights():
+    with pytest.raises(ValueError, match="L2 counts on every 3th step: pass step="):
+        stepped("collect", False)
+    model = Stack("plain")
+    with pytest.raises(ValueError, match=r"the rule '\*\*.d' counts on some steps only; that is for weights"):
+        regularized_apply(model, {"params": params_of(model)}, X, rules={"**.d": every(2, L2())}, step=0)

@@ -49,6 +49,7 @@ def regularized_apply(
     mutable: Any = (),
     select: outputs.Select | None = None,
     across: Any = regcore.Alone,
+    step: Any = None,
     **options: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """`model.apply` in training, with the penalties of `rules`: (output, state), of which `combine` makes the loss.
@@ -58,7 +59,8 @@ def regularized_apply(
     component and `**` any number of components. Calls of one module add up, as do the layers of a scan. Of a tuple the
     first element that is an array is penalized; `select`, {glob of sites: function of the output}, takes another. The
     collection `penalties` of `variables` is dropped, so what the last step returned may be fed back. `across` is for a
-    batch over several replicas; see `Replicas`. Other `options` are those of `apply`. Evaluation calls `model.apply`.
+    batch over several replicas; see `Replicas`. `step` is the number of the step, which penalties of weights need that
+    count on some; see `regcore.Every`. Other `options` are those of `apply`. Evaluation calls `model.apply`.
 
         y, state = regularized_apply(model, variables, x, rules={"encoder.**": 0.1 * regcore.L1()})
         loss = combine(task_loss(y), state)
@@ -77,7 +79,7 @@ def regularized_apply(
     scales = Scales(coefficients, loss_scale) if mode == "attach" else None
     interceptor = Interceptor(of_sites, select, across, scales)
     if scales and of_weights:
-        collections["params"] = weights.with_gradients(collections["params"], of_weights, scales)
+        collections["params"] = weights.with_gradients(collections["params"], of_weights, scales, step)
     with nn.intercept_methods(interceptor):
         output, state = model.apply(collections, *args, mutable=_mutable(mutable, rules, mode), **options)
     state = dict(state)
@@ -87,7 +89,7 @@ def regularized_apply(
         return output, state
     interceptor.check(state)
     if of_weights:
-        state[COLLECTION] = {**state.get(COLLECTION, {}), **weights.recorded(collections["params"], of_weights)}
+        state[COLLECTION] = {**state.get(COLLECTION, {}), **weights.recorded(collections["params"], of_weights, step)}
     return output, state
 
 

@@ -84,6 +84,7 @@ class Regularizer:
         method: str = "__call__",
         coefficients: Mapping[str, Any] | None = None,
         loss_scale: Any = None,
+        step: Any = None,
         **kwargs: Any,
     ) -> tuple[Any, dict[str, Any]]:
         """Raises as `regcore_flax.regularized_apply` does, and ValueError for a site that was not called."""
@@ -96,7 +97,7 @@ class Regularizer:
         params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
         with contextlib.ExitStack() as changed:
             if scales and of_weights:
-                changed.enter_context(replaced_params(model, weights.with_gradients(params, of_weights, scales)))
+                changed.enter_context(replaced_params(model, weights.with_gradients(params, of_weights, scales, step)))
             changed.enter_context(tapped(modules, taps))
             for layer in (module for module in modules.values() if isinstance(module, Regularize)):
                 changed.enter_context(recording(layer))
@@ -105,7 +106,7 @@ class Regularizer:
         if scales:
             scales.check()
         elif of_weights:
-            found |= weights.recorded(params, of_weights)
+            found |= weights.recorded(params, of_weights, step)
         return output, {COLLECTION: found}
 
     def _taps(self, specs: weights.Rules, scales: Scales | None, fired: set[str]) -> dict[str, Tap]:

@@ -45,19 +45,26 @@ class Report:
 
 def record(spec: regcore.Penalty, x: jax.Array, params: Params, **options: Any) -> dict[str, Recorded]:
     """What each term of `spec` has to say about `x`; `options` are those of `regcore.value`."""
-    recorded = {}
-    for term in spec.terms():
-        value = regcore.value(term.spec, x, term.select(params), **options)
-        recorded[term.name] = Recorded(value, jnp.asarray(term.weight, value.dtype), term)
-    return recorded
+    return {
+        term.name: recorded_value(term, regcore.value(term.spec, x, term.select(params), **options))
+        for term in spec.terms()
+    }
+
+
+def recorded_value(term: regcore.Term, value: jax.Array) -> Recorded:
+    return Recorded(value, jnp.asarray(term.weight, value.dtype), term)
 
 
 def attach(spec: regcore.Penalty, x: jax.Array, params: Params, scales: Mapping[str, Any], **options: Any) -> jax.Array:
     """`x` with the gradient of each term attached, times `scales[term]`; `options` are those of `regcore.attach`."""
     for term in spec.terms():
-        one = regcore.coupled(term.spec) if term.coupled else regcore.added(term.spec)
-        x = regcore.attach(one, x, term.select(params), scale=scales[term.name], **options)
+        x = attach_term(term, x, params, scales[term.name], **options)
     return x
+
+
+def attach_term(term: regcore.Term, x: jax.Array, params: Params, scale: Any, **options: Any) -> jax.Array:
+    one = regcore.coupled(term.spec) if term.coupled else regcore.added(term.spec)
+    return regcore.attach(one, x, term.select(params), scale=scale, **options)
 
 
 def attached(recorded: Mapping[str, Recorded]) -> dict[str, Recorded]:
@@ -98,7 +105,7 @@ def combine(
     for calls in with_coefficients(recorded, coefficients).values():
         if not calls[0].attached:
             total = jnp.sum(jnp.stack([jnp.sum(call.weight * call.value) for call in calls]))
-            terms.append((1.0, total, calls[0].term.coupled))
+            terms.append((float(calls[0].term.every), total, calls[0].term.coupled))
     return regcore.combine(task, terms)
 
 

@@ -1,5 +1,6 @@
 """Rules for parameters, `weight:<glob>`, beside those for what modules give out."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import regcore
 from regcore.sites import WEIGHT, choose
 
-from .recorded import Params, Recorded, attach, record
+from .recorded import Params, Recorded, attach_term, recorded_value
 
 LEARNED = "reg_"  # before the names of learned parameters that live among those of a model
 
@@ -38,23 +39,42 @@ def initial(params: Tree, rules: Rules) -> Iterator[tuple[tuple[Any, ...], dict[
         yield owner, {_prefix(name) + key: jnp.asarray(array) for key, array in spec.init().items()}
 
 
-def recorded(params: Tree, rules: Rules) -> dict[str, dict[str, tuple[Recorded, ...]]]:
-    """What each term of each rule has to say about the weights, by site."""
-    return {
-        (site := _site(owner, name)): {
-            term: (one,) for term, one in record(spec, weight, _learned(params, owner, name, spec, site)).items()
-        }
-        for owner, name, spec, weight in _each(params, rules)
-    }
-
-
-def with_gradients(params: Tree, rules: Rules, scales: Callable[[str, regcore.Penalty], Mapping[str, Any]]) -> Tree:
-    """`params` with the gradient of each rule attached to its weights; `scales` has a scale for each term of a site."""
+def recorded(params: Tree, rules: Rules, step: Any) -> dict[str, dict[str, tuple[Recorded, ...]]]:
+    """What each term of each rule has to say about the weights, by site: 0 on the steps on which it does not count."""
+    found: dict[str, dict[str, tuple[Recorded, ...]]] = {}
     for owner, name, spec, weight in _each(params, rules):
         site = _site(owner, name)
         own = _learned(params, owner, name, spec, site)
-        params = updated(params, owner, {name: attach(spec, weight, own, scales(site, spec))})
+        zero = jnp.zeros((), jnp.promote_types(weight.dtype, jnp.float32))
+        for term in spec.terms():
+            value = functools.partial(regcore.value, term.spec, weight, term.select(own))
+            found.setdefault(site, {})[term.name] = (recorded_value(term, _when_due(term, step, value, zero)),)
+    return found
+
+
+def with_gradients(
+    params: Tree, rules: Rules, scales: Callable[[str, regcore.Penalty], Mapping[str, Any]], step: Any
+) -> Tree:
+    """`params` with the gradient of each rule attached to its weights; `scales` has a scale for each term of a site."""
+    for owner, name, spec, weight in _each(params, rules):
+        site = _site(owner, name)
+        own, of = _learned(params, owner, name, spec, site), scales(site, spec)
+        for term in spec.terms():
+            attached = functools.partial(attach_term, term, weight, own, term.every * of[term.name])
+            weight = _when_due(term, step, attached, weight)
+        params = updated(params, owner, {name: weight})
     return params
+
+
+def _when_due(term: regcore.Term, step: Any, compute: Callable[[], jax.Array], otherwise: jax.Array) -> jax.Array:
+    """`compute()` on the steps on which a term counts, and `otherwise` in between, where it costs nothing."""
+    if term.every == 1:
+        return compute()
+    if step is None:
+        raise ValueError(
+            f"{term.name} counts on every {term.every}th step: pass step=, the number of the step, which may be traced"
+        )
+    return jax.lax.cond(step % term.every == 0, compute, lambda: otherwise)
 
 
 def updated(tree: Tree, owner: tuple[Any, ...], new: Mapping[str, Any]) -> Tree:

@@ -1,7 +1,8 @@
 """The layer that penalizes what passes through it, and keeps what a penalty needs where Keras trains and saves it."""
 
+import functools
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -85,12 +86,25 @@ class Regularize(keras.layers.Layer):
 
     def penalties(self, x: Tensor, mask: Tensor = None, **inputs: Tensor) -> Iterator[tuple[Tensor, bool]]:
         """For each term its weighted value, and whether it multiplies the task loss; they are noted for the report."""
-        self.state.count()
+        calls = self.state.count()
         for term in self.spec.terms():
-            value = regcore.value(term.spec, x, term.select({**self.state.params(), **inputs}), mask=mask)
-            self.state.note(term.name, value)
-            weighted = self.state.coefficient(term.name, value.dtype) * value
+            params = term.select({**self.state.params(), **inputs})
+            compute = functools.partial(regcore.value, term.spec, x, params, mask=mask)
+            if term.every == 1:
+                value = compute()
+                self.state.note(term.name, value)
+            else:
+                value = self._when_due(term, calls, compute, x)
+            weighted = self.state.coefficient(term.name, value.dtype) * value * term.every
             yield keras.ops.cast(weighted, keras.config.floatx()), term.coupled  # the dtype of the total
+
+    def _when_due(self, term: regcore.Term, calls: Tensor, compute: Callable[[], Tensor], x: Tensor) -> Tensor:
+        """The value on the steps on which a term counts, and 0 in between, where it costs nothing."""
+        due = (calls - 1.0) % term.every == 0
+        dtype = "float64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"
+        value = keras.ops.cond(due, compute, lambda: keras.ops.zeros((), dtype))
+        self.state.note(term.name, value, due)
+        return value
 
     def _attach(self, run: running.Run | None, x: Tensor, mask: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         if run is None:

@@ -27,11 +27,16 @@ class State:
     def coefficient(self, term: str, dtype: Any) -> Tensor:
         return keras.ops.cast(self._coefficients[term].value, dtype)
 
-    def count(self) -> None:
-        self._calls.assign(self._calls.value + 1.0)
+    def count(self) -> Tensor:
+        """Count a call; how many there were, with it."""
+        calls = self._calls.value + 1.0
+        self._calls.assign(calls)
+        return calls
 
-    def note(self, term: str, value: Tensor) -> None:
-        self._last[term].assign(keras.ops.stop_gradient(value))
+    def note(self, term: str, value: Tensor, due: Tensor = True) -> None:
+        last = self._last[term]
+        value = keras.ops.cast(keras.ops.stop_gradient(value), last.dtype)
+        last.assign(value if due is True else keras.ops.where(due, value, last.value))
 
     def set_coefficient(self, term: str, coefficient: float) -> None:
         if term not in self._coefficients:
