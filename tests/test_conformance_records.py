@@ -48,7 +48,7 @@ def test_json_names_what_is_wrong_and_how_to_run_it_again():
     assert RECORD["backends"] == {"numpy": "numpy 2.4"}
     assert RECORD["absent"] == {"torch:cuda": "torch finds no CUDA device"}
     assert (RECORD["date"], RECORD["seconds"], RECORD["times"]) == ("2026-01-02 03:04", 5.0, {"numpy": 1.2})
-    assert RECORD["selection"] == {"penalties": [], "ids": [], "seed": 0, "depth": "default"}
+    assert RECORD["selection"] == {"penalties": [], "ids": [], "seed": 0, "depth": "default", "plain": False}
     row = RECORD["rows"][0]
     assert (row["penalty"], row["cells"], row["worst"]) == ("L2", {"pass": 1, "fail": 1}, 3.0)
     assert (row["worst_case"], row["worst_result"]) == ("L2/0/relu", "gradient by x")

@@ -31,7 +31,7 @@ def main() -> int:
     for path in paths.values():
         if not path.parent.is_dir():
             parser.error(f"there is no folder {path.parent} to write {path.name} to: make it first")
-    selection = Selection(tuple(options.penalties), tuple(options.cases), options.seed, options.depth)
+    selection = Selection(tuple(options.penalties), tuple(options.cases), options.seed, options.depth, options.plain)
     if options.cases and not selection.cases():
         parser.error(f"there is no case {options.cases}; an id is penalty/example/pattern, such as TAR/0/dense")
     done = suite.run(options.only or names(), selection, watch=live.watcher(sys.stdout))
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--penalties", choices=catalogue(), help="some of them", **some)
     parser.add_argument("--cases", nargs="+", default=[], metavar="ID", help="some of theirs, such as TAR/0/dense")
     parser.add_argument("--seed", type=int, default=0, help="other data, whose references are computed")
+    parser.add_argument("--plain", action="store_true", help="by the plain formulas, without blocks, duals and pieces")
     depth = parser.add_mutually_exclusive_group()
     for name, meaning in DEPTHS.items():
         depth.add_argument(f"--{name}", dest="depth", action="store_const", const=name, default="default", help=meaning)

@@ -22,6 +22,7 @@ class Case(NamedTuple):
     x: np.ndarray
     params: dict[str, np.ndarray]  # learned parameters, and inputs beside x
     mask: np.ndarray | None
+    plain: bool = False  # to be evaluated by the plain formulas; see `regcore.plain`
 
 
 def _column(factor: float) -> Callable[[np.ndarray], np.ndarray]:

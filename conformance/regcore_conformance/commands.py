@@ -25,7 +25,8 @@ def again(v: Verdict, selection: Selection) -> str:
 
 
 def _given(selection: Selection) -> str:
-    return _some("cases", selection.ids) + (f" --seed {selection.seed}" if selection.seed else "")
+    seed, plain = f" --seed {selection.seed}" if selection.seed else "", " --plain" if selection.plain else ""
+    return _some("cases", selection.ids) + seed + plain
 
 
 def _some(option: str, values: Iterable[str]) -> str:

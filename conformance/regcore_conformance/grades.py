@@ -51,7 +51,8 @@ def problem(grade: str, case: Case) -> Problem:
     Where NaN is hidden by the mask of a case, it must make no difference.
     """
     dtype, exact = GRADES[grade]
-    spec = regcore.exact(case.spec) if exact else case.spec
+    spec = regcore.plain(case.spec) if case.plain else case.spec
+    spec = regcore.exact(spec) if exact else spec
     x = case.x.astype(dtype)
     if hides_nan(case):
         x[~case.mask] = np.nan

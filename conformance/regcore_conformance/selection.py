@@ -16,8 +16,9 @@ class Selection(NamedTuple):
     ids: tuple[str, ...] = ()
     seed: int = 0
     depth: str = "default"
+    plain: bool = False  # by the plain formulas, without what saves time and memory
 
     def cases(self) -> list[Case]:
         kinds = [catalogue()[name] for name in self.penalties]
         found = [*all_cases(kinds, seed=self.seed), *edge_cases(kinds, self.seed), *long_cases(kinds, self.seed)]
-        return [case for case in found if not self.ids or case.id in self.ids]
+        return [case._replace(plain=self.plain) for case in found if not self.ids or case.id in self.ids]
