@@ -119,6 +119,8 @@ xp = SimpleNamespace(
     logical_or=tf.logical_or,
     any=_reduction(tf.reduce_any),
     argmax=lambda x, *, axis=None: tf.argmax(tf.reshape(x, [-1]) if axis is None else x, axis or 0),
+    argsort=lambda x, *, axis=-1, descending=False: tf.argsort(x, axis, "DESCENDING" if descending else "ASCENDING"),
+    sign=tf.sign,
     cos=tf.cos,
     cumulative_sum=lambda x, *, axis=None: tf.cumsum(x, axis or 0),
     sort=lambda x, *, axis=-1, descending=False: tf.sort(x, axis, "DESCENDING" if descending else "ASCENDING"),
