@@ -94,7 +94,7 @@ class OffDiagonal(BatchMoments):
         return units_back(xp, slope, x, self.batch(x.shape)), {}
 
     def one_pass(self, shape: Shape, across: Any) -> bool:
-        return across is Alone  # replicas would have to agree on every block
+        return across is Alone and shape.count(None) < 2  # replicas would have to meet in every block
 
     def value_and_grad(
         self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
@@ -102,11 +102,12 @@ class OffDiagonal(BatchMoments):
         samples = units_last(xp, x, self.batch(x.shape))
         units, per_sample = self._centred_panels(xp, samples, x, mask)
         n, d = units[0].shape[1], samples.shape[-1]
+        factor = (4.0 * self.share(d)) * per_sample
         if n is not None and 2 * n <= d:
-            value, slopes = blocks.squares(xp, units, per_sample)
+            value, slopes = blocks.squares(xp, units, per_sample, factor)
         else:
             value, slopes = blocks.over_pairs(xp, units, lambda products: _squares(xp, products * per_sample))
-        blocks.scaled(slopes, 4.0 * self.share(d) * per_sample)
+            blocks.scaled(slopes, factor)
         slope = blocks.joined(xp, [xp.matrix_transpose(some) for some in slopes], 1)
         slope = xp.reshape(slope, tuple(-1 if size is None else size for size in samples.shape))
         return value * self.share(d), (units_back(xp, slope, x, self.batch(x.shape)), {})

@@ -157,10 +157,10 @@ class OffDiagonalOrthogonality(OfMatrix):
         m, d = matrix.shape
         parts = blocks.panels(matrix, 0)
         if m >= 2 * d:
-            value, slopes = blocks.squares(xp, parts)
+            value, slopes = blocks.squares(xp, parts, factor=4.0)
         else:
-            value, slopes = blocks.over_pairs(xp, parts, lambda products: (2.0 * xp.sum(products * products), products))
-        return value, blocks.joined(xp, blocks.scaled(slopes, 4.0), 0)
+            value, slopes = blocks.over_pairs(xp, parts, lambda p: (2.0 * xp.sum(p * p), 4.0 * p))
+        return value, blocks.joined(xp, slopes, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
