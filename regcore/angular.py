@@ -4,6 +4,7 @@ import abc
 import dataclasses
 from typing import Any
 
+from .blocks import joined, panels
 from .penalty import Alone, Array, Gradient, Params, Penalty, Shape
 from .vectors import check_vectors, directions, rows, unrows
 
@@ -40,13 +41,18 @@ class Angular(Penalty):
     def value_and_grad(
         self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
     ) -> tuple[Array, Gradient]:
-        unit, per_length = directions(xp, rows(xp, x, self.vector_axis))
-        value, by_unit = self.both_of_units(xp, unit, params)
-        return value, (self._tangential(xp, x, unit, per_length, by_unit), {})
+        axis = self.vector_axis % len(x.shape)
+        parts = panels(x, axis)
+        units, per_lengths = map(list, zip(*[directions(xp, rows(xp, part, axis)) for part in parts], strict=True))
+        value, slopes = self.both_of_units(xp, units, params)
+        for i, part in enumerate(parts):
+            slopes[i], units[i] = self._tangential(xp, part, units[i], per_lengths[i], slopes[i]), None
+        return value, (joined(xp, slopes, axis), {})
 
-    def both_of_units(self, xp: Any, unit: Array, params: Params) -> tuple[Array, Array]:
-        """`of_units` and `by_units` in one pass, for shapes of which `one_pass` is true."""
-        return self.of_units(xp, unit, params), self.by_units(xp, unit, params)
+    def both_of_units(self, xp: Any, units: list[Array], params: Params) -> tuple[Array, list[Array]]:
+        """`of_units` and `by_units` in one pass, of panels and for panels, where `one_pass` is true."""
+        unit = joined(xp, units, 0)
+        return self.of_units(xp, unit, params), panels(self.by_units(xp, unit, params), 0)
 
     def _tangential(self, xp: Any, x: Array, unit: Array, per_length: Array, by_unit: Array) -> Array:
         radial = xp.sum(by_unit * unit, axis=1, keepdims=True)

@@ -5,8 +5,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from ..counting import count
-from ..moments import BatchMoments, units_back, units_last
+from .. import blocks
+from ..counting import count, expand
+from ..moments import BatchMoments, centre, check_mask, moments, units_back, units_last
 from ..penalty import Alone, Array, Example, Gradient, Params, Shape
 
 __all__ = ["Covariance", "DeCov", "Variance"]
@@ -92,6 +93,34 @@ class OffDiagonal(BatchMoments):
         slope = xp.matmul(samples, (pairs + xp.matrix_transpose(pairs)) * scale)
         return units_back(xp, slope, x, self.batch(x.shape)), {}
 
+    def one_pass(self, shape: Shape, across: Any) -> bool:
+        return across is Alone and shape.count(None) < 2  # replicas would have to meet in every block
+
+    def value_and_grad(
+        self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
+    ) -> tuple[Array, Gradient]:
+        samples = units_last(xp, x, self.batch(x.shape))
+        units, per_sample = self._centred_panels(xp, samples, x, mask)
+        n, d = units[0].shape[1], samples.shape[-1]
+        factor = (4.0 * self.share(d)) * per_sample
+        if n is not None and 2 * n <= d:
+            value, slopes = blocks.squares(xp, units, per_sample, factor)
+        else:
+            value, slopes = blocks.over_pairs(xp, units, lambda products: _squares(xp, products * per_sample))
+            blocks.scaled(slopes, factor)
+        slope = blocks.joined(xp, [xp.matrix_transpose(some) for some in slopes], 1)
+        slope = xp.reshape(slope, tuple(-1 if size is None else size for size in samples.shape))
+        return value * self.share(d), (units_back(xp, slope, x, self.batch(x.shape)), {})
+
+    def _centred_panels(self, xp: Any, samples: Array, x: Array, mask: Array) -> "tuple[list[Array], float | Array]":
+        """Units in panels of rows, centred over the samples, and one over the divisor of covariances."""
+        check_mask(self, self.batch(x.shape), mask)
+        kept = mask if mask is None else _of_each_sample(xp, samples, mask)
+        parts = blocks.panels(xp.reshape(samples, (-1, samples.shape[-1])), 1)
+        n = count(xp, parts[0], (0,), kept)
+        _, _, per_sample = moments(xp, parts[0][:, :1], (0,), self.correction, kept, Alone)
+        return [xp.matrix_transpose(centre(xp, part, (0,), n, kept, Alone)) for part in parts], per_sample
+
     def _covariances(self, xp: Any, x: Array, mask: Array, across: Any) -> "tuple[Array, Array, float | Array]":
         """Centred samples, each pair's covariance once, above a zero diagonal, and one over their divisor."""
         centred, _, per_sample = self.moments(xp, x, mask, across)
@@ -164,6 +193,17 @@ class DeCov(OffDiagonal):
 
     def share(self, units: int) -> float:
         return 0.5
+
+
+def _squares(xp: Any, covariances: Array) -> tuple[Array, Array]:
+    """Of a block above the diagonal, both ways; and their derivatives over 4, one way."""
+    return 2.0 * xp.sum(covariances * covariances), covariances
+
+
+def _of_each_sample(xp: Any, samples: Array, mask: Array) -> Array:
+    """A mask over some batch axes as one over all of them, flattened."""
+    none = xp.astype(xp.zeros_like(samples[..., 0]), mask.dtype)
+    return xp.reshape(xp.logical_or(expand(mask, len(none.shape)), none), (-1,))
 
 
 def _units(xp: Any, variance: Array) -> "int | Array":

@@ -3,10 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from .. import blocks, nearest
 from ..angular import Angular
 from ..counting import reciprocal
 from ..kinks import sign
@@ -92,15 +93,31 @@ class Orthogonality(Angular):
 
     def one_pass(self, shape: Shape, across: Any) -> bool:
         m, d = matrix_shape(shape, self.vector_axis)
-        return self._is_frame_potential and m >= 2 * d
+        return (self._is_frame_potential and m >= 2 * d) or (m > blocks.ROWS and not self.coactive)
 
-    def both_of_units(self, xp: Any, unit: Array, params: Params) -> tuple[Array, Array]:
-        """By the d*d products of columns, of which the squares add up to those of all m*m cosines."""
-        products = xp.matmul(xp.matrix_transpose(unit), unit)
-        own = xp.sum(unit * unit, axis=1, keepdims=True)
-        share = 1.0 / (unit.shape[0] * (unit.shape[0] - 1))
-        others = xp.sum(products * products) - xp.sum(own * own)
-        return others * share - self._least(*unit.shape), (xp.matmul(unit, products) - own * unit) * (4.0 * share)
+    def both_of_units(self, xp: Any, units: list[Array], params: Params) -> tuple[Array, list[Array]]:
+        m, d = sum([unit.shape[0] for unit in units]), units[0].shape[1]
+        share = 1.0 / (m * (m - 1))
+        if self._is_frame_potential and m >= 2 * d:
+            value, slopes = blocks.squares(xp, [*units], factor=4.0 * share, equal=True)
+            return value * share - self._least(m, d), slopes
+        value, slopes = blocks.over_pairs(xp, units, lambda cosine: self._of_block(xp, cosine))
+        return value * (2.0 * share) - self._least(m, d), blocks.scaled(slopes, 2.0 * share + (value - value))
+
+    def _of_block(self, xp: Any, cosine: Array) -> tuple[Array, Array]:
+        """The sum over a block and its slopes, in as few passes as there can be: one costs what 25 d products do."""
+        if not self.threshold and not self.signed and self.power % 2 == 0:
+            slope = cosine if self.power == 2 else cosine ** (self.power - 1)
+            return xp.sum(cosine * slope), self.power * slope
+        sign = 1.0 if self.signed else getattr(xp, "sgn", xp.sign)(cosine)  # of PyTorch, with no pass for NaN
+        size = sign * cosine
+        if self.threshold or self.signed:
+            over = xp.astype(size > self.threshold, size.dtype)
+            size, sign = (size - self.threshold) * over, over * sign  # cosines are finite, and NaN stays NaN
+        if self.power == 1:
+            return xp.sum(size), sign
+        slope = size ** (self.power - 1)
+        return xp.sum(size * slope), self.power * slope * sign
 
     @property
     def _is_frame_potential(self) -> bool:
@@ -163,12 +180,11 @@ class MaxCosine(Angular):
 
     signed: bool = False
     welch: bool = False
+    search: Literal["float32", "bfloat16"] = "float32"
 
     def of_units(self, xp: Any, unit: Array, params: Params) -> Array:
         _, square = self._squares(xp, unit)
-        m, d = unit.shape
-        least = max(0.0, (m - d) / (d * (m - 1))) if self.welch else 0.0
-        return xp.sum(xp.max(square, axis=1)) * (1.0 / m) - least
+        return xp.sum(xp.max(square, axis=1)) * (1.0 / unit.shape[0]) - self._least(*unit.shape)
 
     def by_units(self, xp: Any, unit: Array, params: Params) -> Array:
         cosine, square = self._squares(xp, unit)
@@ -179,6 +195,34 @@ class MaxCosine(Angular):
             cosine = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine)
         slope = (2.0 / unit.shape[0]) * (share * cosine)
         return xp.matmul(slope + xp.matrix_transpose(slope), unit)
+
+    def one_pass(self, shape: Shape, across: Any) -> bool:
+        return matrix_shape(shape, self.vector_axis)[0] > blocks.ROWS or self.search != "float32"
+
+    def both_of_units(self, xp: Any, units: list[Array], params: Params) -> tuple[Array, list[Array]]:
+        unit = blocks.joined(xp, units, 0)
+        units[:] = blocks.panels(unit, 0)
+        m, d = unit.shape
+        value, slope = -self._least(m, d), xp.zeros_like(unit)
+        found = nearest.nearest(xp, self._searched(xp, units), self.signed)
+        for index in (blocks.joined(xp, [of[k] for of in found], 0) for k in range(2)):
+            partner = xp.take(unit, index, axis=0)
+            cosine = xp.sum(unit * partner, axis=1, keepdims=True)
+            cosine = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine) if self.signed else cosine
+            value = value + xp.sum(cosine * cosine) * (0.5 / m)
+            share = cosine * (1.0 / m) + (value - value)  # NaN reaches all
+            slope = nearest.added_at(xp, slope + share * partner, index, share * unit)
+        return value, blocks.panels(slope, 0)
+
+    def _searched(self, xp: Any, units: list[Array]) -> list[Array]:
+        if self.search == "float32":
+            return units
+        if (bfloat16 := getattr(xp, "bfloat16", None)) is None:
+            raise TypeError(f"{self} got an array of a library without bfloat16: leave out search, or use another one")
+        return [xp.astype(unit, bfloat16) for unit in units]
+
+    def _least(self, m: int, d: int) -> float:
+        return max(0.0, (m - d) / (d * (m - 1))) if self.welch else 0.0
 
     def _squares(self, xp: Any, unit: Array) -> tuple[Array, Array]:
         """Cosines, 0 on the diagonal, and what the maximum is of, below every square on the diagonal."""

@@ -1,0 +1,113 @@
+"""The block schedule of penalties on all pairs of rows: value and gradient in one pass, without all pairs in memory."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .penalty import Array
+
+ROWS = 1024  # of a panel: the products of two, and what is made of them, stay in the caches of a CPU
+PANELS = 16  # at most, of more rows if need be: what is compiled has a copy of the code for each pair of panels
+LONGEST = 8  # rows that may be so long that nothing can be subtracted from their squares
+
+
+def panels(x: "Array", axis: int) -> "list[Array]":
+    """Slices of `x` along an axis, as equal as can be."""
+    before, size = (slice(None),) * axis, x.shape[axis]
+    count = min(-(-size // ROWS), PANELS)
+    return [x[(*before, slice(size * i // count, size * (i + 1) // count), ...)] for i in range(count)]
+
+
+def joined(xp: Any, parts: "list[Array]", axis: int) -> "Array":
+    """The inverse of `panels`."""
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
+
+
+def scaled(parts: "list[Array]", scale: "float | Array") -> "list[Array]":
+    """Each part times a number, one after the other, so that there is one copy of one of them at a time."""
+    for i in range(len(parts)):
+        parts[i] = parts[i] * scale
+    return parts
+
+
+def after(xp: Any, rows: "Array", done: "list[Array]") -> "Array":
+    """`rows`, made to wait for arrays of the block before: XLA would make all products first, and keep them.
+
+    Adding nothing is what every library takes for a dependence; where none compiles it costs next to nothing.
+    """
+    return rows if not done else rows + xp.astype(0.0 * sum([xp.sum(one) for one in done], start=0.0), rows.dtype)
+
+
+def over_pairs(
+    xp: Any, rows: "list[Array]", of_products: "Callable[[Array], tuple[Array, Array]]"
+) -> "tuple[Array, list[Array]]":
+    """The sum over each pair of rows of a function of their product, and its derivatives by the panels of rows.
+
+    `of_products` gives the sum over a block of products and the derivative by each, which is 0 for a product of 0. Each
+    product is made once, and so are the two that its derivative is in: 3 m*m*d operations for m rows of d.
+    """
+    total: Any = 0.0
+    slopes: list[Any] = [0.0] * len(rows)
+    done: list[Any] = []
+    for i, some in enumerate(rows):
+        for j in range(i, len(rows)):
+            others = after(xp, rows[j], done)
+            products = xp.matmul(some, xp.matrix_transpose(others))
+            value, slope = of_products(xp.triu(products, k=1) if i == j else products)
+            total = total + value
+            if i == j:
+                slopes[i] = slopes[i] + xp.matmul(slope + xp.matrix_transpose(slope), some)
+            else:
+                slopes[i] = slopes[i] + xp.matmul(slope, others)
+                slopes[j] = slopes[j] + xp.matmul(xp.matrix_transpose(slope), some)
+            done = [slopes[i][:1, :1], slopes[j][:1, :1]]
+    return total, slopes
+
+
+def squares(
+    xp: Any, rows: "list[Array]", scale: "float | Array" = 1.0, factor: "float | Array" = 1.0, *, equal: bool = False
+) -> "tuple[Array, list[Array]]":
+    """The sum of `(scale * row . other)**2` over ordered pairs, by the products of columns; see `over_pairs`.
+
+    For m >= 2 d: the squares of the d*d products of columns add up to those of all m*m products, with those of each
+    row with itself, which are few unless some rows are far longer than the rest and nothing but rounding is left of the
+    difference. So the longest are kept out of it and multiplied with every other row, unless all are of `equal` length.
+    Derivatives are those over 4 `scale`, times `factor`. Panels are taken off the list.
+    """
+    lengths = [xp.sum(some * some, axis=1, keepdims=True) for some in rows]
+    longest = [None] * len(rows) if equal else _longest(xp, lengths)
+    products, apart = 0.0, 0.0
+    for some, which in zip(rows, longest, strict=True):
+        rest = some if which is None else some * _kept(xp, some, which)
+        products = products + xp.matmul(xp.matrix_transpose(some), rest)
+        if which is not None:
+            apart = apart + xp.matmul(xp.matrix_transpose(xp.astype(which, some.dtype)), some)
+    products = products * scale
+    total, slopes = xp.sum(products * products), []
+    for i, which in enumerate(longest):
+        some, rows[i] = rows[i], None
+        own = scale * lengths[i] if which is None else scale * lengths[i] * _kept(xp, some, which)
+        total = total - xp.sum(own * own)
+        slope = xp.matmul(some, products * factor) - (own * factor) * some
+        if which is not None:
+            value, other = _with_longest(xp, scale * xp.matmul(some, xp.matrix_transpose(apart)), which)
+            total, slope = total + value, slope + xp.matmul(other, apart * factor)
+        slopes.append(slope)
+    return total, slopes
+
+
+def _longest(xp: Any, lengths: "list[Array]") -> "list[Array]":
+    """For each panel, which of its rows is the longest of all, the next and so on, along the second axis."""
+    place = xp.argsort(xp.argsort(joined(xp, lengths, 0)[:, 0], descending=True))[:, None]
+    return panels(xp.concat([place == k for k in range(LONGEST)], axis=1), 0)
+
+
+def _kept(xp: Any, some: "Array", longest: "Array") -> "Array":
+    """1, and 0 for the longest rows; to multiply by, in a tenth of the time that `where` takes."""
+    return xp.astype(xp.logical_not(xp.any(longest, axis=1, keepdims=True)), some.dtype)
+
+
+def _with_longest(xp: Any, products: "Array", longest: "Array") -> "tuple[Array, Array]":
+    """Squares of products with the longest rows, once among those and twice with others; and the products."""
+    products = xp.where(longest, xp.zeros_like(products), products)
+    return xp.sum(products * products * (1.0 + _kept(xp, products, longest))), products
