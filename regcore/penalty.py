@@ -5,12 +5,15 @@ import dataclasses
 import numbers
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from . import fields, functional
 from .replicas import Alone as Alone
+
+if TYPE_CHECKING:
+    from .pieces import Parts
 
 Array = Any  # an array of the library behind `xp`
 Params = Mapping[str, Array]  # learned parameters, and inputs beside `x`, by name
@@ -95,6 +98,13 @@ class Penalty(abc.ABC):
         """What `value` and `grad` give, in one pass and with less memory; it is used where `one_pass` says so."""
         args = (xp, x, params)
         return self.value(*args, mask=mask, across=across), self.grad(*args, mask=mask, across=across)
+
+    def apart(self, shape: Shape, across: Any) -> "Parts | None":
+        """How a large array comes apart, so that it can be computed in pieces; None if it does not.
+
+        A penalty that is a function of a sum over slices along some of the axes says so here; see `Parts`.
+        """
+        return None
 
     def value_holding(self, xp: Any, x: Array, params: Params, held: Params, *, mask: Array = None) -> Array:
         """`value`, where what `grad` regards as constant comes from `held`, copies of `x` under "x" and of the inputs.

@@ -23,7 +23,7 @@ def value(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array",
     """The value, rounded to float64 for float64 input and to float32 for every other."""
     if one_pass(spec, x, across):
         return wide_value_and_grad(xp, spec, x, params, mask, across)[0]
-    return _rounded(xp, x, spec.value(xp, *_wide(xp, spec, x, params), mask=mask, across=across))
+    return rounded(xp, x, spec.value(xp, *wide(xp, spec, x, params), mask=mask, across=across))
 
 
 def grad(
@@ -45,27 +45,27 @@ def wide_grad(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Arr
     """The gradient before rounding."""
     if one_pass(spec, x, across):
         return wide_value_and_grad(xp, spec, x, params, mask, across)[1]
-    return spec.grad(xp, *_wide(xp, spec, x, params), mask=mask, across=across)
+    return spec.grad(xp, *wide(xp, spec, x, params), mask=mask, across=across)
 
 
 def wide_value_and_grad(
     xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any
 ) -> "tuple[Array, Gradient]":
     """The value, and the gradient before rounding."""
-    wide = _wide(xp, spec, x, params)
+    args = wide(xp, spec, x, params)
     if one_pass(spec, x, across):
-        result, gradient = spec.value_and_grad(xp, *wide, mask=mask, across=across)
+        result, gradient = spec.value_and_grad(xp, *args, mask=mask, across=across)
     else:
-        result = spec.value(xp, *wide, mask=mask, across=across)
-        gradient = spec.grad(xp, *wide, mask=mask, across=across)
-    return _rounded(xp, x, result), gradient
+        result = spec.value(xp, *args, mask=mask, across=across)
+        gradient = spec.grad(xp, *args, mask=mask, across=across)
+    return rounded(xp, x, result), gradient
 
 
 def scaled(xp: Any, gradient: "Gradient", x: "Array", params: "Params", upstream: "Array") -> "Gradient":
     """`upstream` times a gradient that is not rounded yet."""
     dx, dparams = gradient
     if not isinstance(upstream, float):
-        upstream = _cast(xp, upstream, dx.dtype)
+        upstream = cast(xp, upstream, dx.dtype)
     return (
         round_once(xp, upstream * dx, x.dtype),
         {name: round_once(xp, upstream * d, params[name].dtype) for name, d in dparams.items()},
@@ -74,21 +74,28 @@ def scaled(xp: Any, gradient: "Gradient", x: "Array", params: "Params", upstream
 
 def round_once(xp: Any, array: "Array", dtype: Any) -> "Array":
     """From float64 to half precision by way of float32, as most libraries do without saying so."""
-    return array if dtype == xp.float64 else _cast(xp, _cast(xp, array, xp.float32), dtype)
+    return array if dtype == xp.float64 else cast(xp, cast(xp, array, xp.float32), dtype)
 
 
-def _rounded(xp: Any, x: "Array", result: "Array") -> "Array":
-    return _cast(xp, result, xp.float64 if x.dtype == xp.float64 else xp.float32)
+def rounded(xp: Any, x: "Array", result: "Array") -> "Array":
+    """A value, in the dtype in which it leaves."""
+    return cast(xp, result, xp.float64 if x.dtype == xp.float64 else xp.float32)
 
 
-def _wide(xp: Any, spec: "Penalty", x: "Array", params: "Params") -> "tuple[Array, Params]":
+def wide_dtype(xp: Any, spec: "Penalty", x: "Array") -> Any:
+    """The dtype to compute in."""
+    return xp.float64 if spec.exact or x.dtype == xp.float64 else xp.float32
+
+
+def wide(xp: Any, spec: "Penalty", x: "Array", params: "Params") -> "tuple[Array, Params]":
     """In the dtype to compute in: x, and all parameters that are floating; labels stay what they are."""
-    wide = xp.float64 if spec.exact or x.dtype == xp.float64 else xp.float32
-    return _cast(xp, x, wide), {
-        name: _cast(xp, param, wide) if xp.isdtype(param.dtype, "real floating") else param
+    dtype = wide_dtype(xp, spec, x)
+    return cast(xp, x, dtype), {
+        name: cast(xp, param, dtype) if xp.isdtype(param.dtype, "real floating") else param
         for name, param in params.items()
     }
 
 
-def _cast(xp: Any, array: "Array", dtype: Any) -> "Array":
+def cast(xp: Any, array: "Array", dtype: Any) -> "Array":
+    """`array` itself if it has that dtype."""
     return array if array.dtype == dtype else xp.astype(array, dtype)

@@ -25,17 +25,28 @@ class Stepped(Reduced):
     def steps(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "tuple[Array, float | Array]":
         """Differences of the given order, 0 where one of their steps is masked, and what each counts for."""
         axis = self.time_axis % len(x.shape)
-        if mask is not None and len(mask.shape) <= axis:
+        valid = None if mask is None else self._valid(xp, mask, axis, order)
+        step = x
+        for _ in range(order):
+            step = step[_along(axis, slice(1, None))] - step[_along(axis, slice(None, -1))]
+        return kept(xp, step, valid), self.share(xp, x, mask, step, valid)
+
+    def step_share(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "float | Array":
+        """What each of the differences counts for."""
+        axis = self.time_axis % len(x.shape)
+        valid = None if mask is None else self._valid(xp, mask, axis, order)
+        return self.share(xp, x, mask, x[_along(axis, slice(order, None))], valid)
+
+    def _valid(self, xp: Any, mask: Array, axis: int, order: int) -> Array:
+        """Where all steps of a difference are valid."""
+        if len(mask.shape) <= axis:
             raise ValueError(
                 f"{self} got a mask with {len(mask.shape)} axes, which does not reach the time axis; "
                 f"pass one over the first {axis + 1} axes of x"
             )
-        later, earlier = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
-        step, valid = x, mask
         for _ in range(order):
-            step = step[later] - step[earlier]
-            valid = None if valid is None else xp.logical_and(valid[later], valid[earlier])
-        return kept(xp, step, valid), self.share(xp, x, mask, step, valid)
+            mask = xp.logical_and(mask[_along(axis, slice(1, None))], mask[_along(axis, slice(None, -1))])
+        return mask
 
     def back(self, xp: Any, by_step: Array, x: Array, order: int = 1) -> Array:
         """The derivative by `x`, from that by its differences: the adjoint of the difference operator."""
@@ -43,9 +54,14 @@ class Stepped(Reduced):
         steps = x.shape[axis]
         if steps is not None and steps <= order:
             return xp.zeros_like(x)
-        edge = xp.zeros_like(x[_along(axis, slice(0, 1))])
+        first, last = _along(axis, slice(0, 1)), _along(axis, slice(-1, None))
+        later, earlier = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
+        edge = xp.zeros_like(x[first])
         for _ in range(order):
-            by_step = xp.concat([edge, by_step], axis=axis) - xp.concat([by_step, edge], axis=axis)
+            if steps is None:
+                by_step = xp.concat([edge, by_step], axis=axis) - xp.concat([by_step, edge], axis=axis)
+            else:
+                by_step = xp.concat([-by_step[first], by_step[earlier] - by_step[later], by_step[last]], axis=axis)
         if steps is None:  # and at run time there may be fewer than `order`
             by_step = by_step[_along(axis, slice(0, xp.astype(count(xp, x, [axis]), xp.int32)))]
         return by_step

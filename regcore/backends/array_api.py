@@ -5,7 +5,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from .. import precision
+from .. import pieces, precision
 
 
 def namespace(x: Any) -> Any:
@@ -28,17 +28,44 @@ def asarray(constant: Any, x: Any) -> Any:
 
 def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> Any:
     with np.errstate(all="ignore"):  # NaN and inf have decided outcomes
+        if large := _pieces(spec, x, params, mask, across):
+            return large.value()
         return precision.value(namespace(x), spec, x, params, mask, across)
 
 
 def grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     with np.errstate(all="ignore"):
+        if large := _pieces(spec, x, params, mask, across):
+            return large.grad(upstream)
         return precision.grad(namespace(x), spec, x, params, mask, across, upstream)
 
 
 def value_and_grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: float) -> Any:
     with np.errstate(all="ignore"):
+        if large := _pieces(spec, x, params, mask, across):
+            return large.value_and_grad(upstream)
         return precision.value_and_grad(namespace(x), spec, x, params, mask, across, upstream)
+
+
+def _pieces(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> Any:
+    """Of an array that can be written to."""
+    if not isinstance(x, np.ndarray) or x.size <= pieces.CACHED:
+        return None
+    return pieces.pieces(namespace(x), _NumPy, spec, x, params, mask, across, x.strides, pieces.CACHED)
+
+
+class _NumPy:
+    """How pieces are written."""
+
+    @staticmethod
+    def empty(shape: Any, x: Any, like: Any) -> Any:
+        return np.empty(shape, x.dtype)
+
+    @staticmethod
+    def write(piece: Any, factors: Any, arrays: Any) -> None:
+        np.multiply(arrays[0], factors[0], out=piece)
+        for factor, array in zip(factors[1:], arrays[1:], strict=True):
+            np.add(piece, factor * array, out=piece)
 
 
 def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import array_api_compat.torch as xp
 import torch
 
-from .. import precision
+from .. import pieces, precision
 
 
 def namespace(x: Any) -> Any:
@@ -47,11 +47,41 @@ def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, fact
 
 def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     with _full_precision(x):
+        differentiates = _differentiates(x, {**params, "upstream": upstream})  # what is written to cannot be
+        if large := None if differentiates else _pieces(spec, x, params, mask, across):
+            return large.grad(upstream)
         return precision.grad(xp, spec, x, params, mask, across, upstream)
 
 
+def _pieces(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> Any:
+    if torch.compiler.is_compiling() or type(x) not in (torch.Tensor, torch.nn.Parameter):
+        return None
+    largest = pieces.CACHED if x.device.type == "cpu" else pieces.ELSEWHERE
+    if x.numel() <= largest:
+        return None
+    return pieces.pieces(xp, _Writer, spec, x, params, mask, across, x.stride(), largest)
+
+
+class _Writer:
+    """How pieces are written, by vmap, too, where what is written may have more axes than `x`."""
+
+    @staticmethod
+    def empty(shape: Any, x: torch.Tensor, like: Any) -> torch.Tensor:
+        first, *others = [tensor[(slice(0, 1),) * tensor.ndim] for tensor in like if isinstance(tensor, torch.Tensor)]
+        for other in others:
+            first = first * other
+        return first.new_empty(shape, dtype=x.dtype)
+
+    @staticmethod
+    def write(piece: torch.Tensor, factors: Any, arrays: Any) -> None:
+        torch.mul(arrays[0], factors[0], out=piece)
+        for factor, array in zip(factors[1:], arrays[1:], strict=True):
+            piece.add_(array, alpha=factor) if isinstance(factor, float) else piece.addcmul_(array, factor)
+
+
 def _differentiates(x: torch.Tensor, params: Any) -> bool:
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *params.values()))
+    tensors = [tensor for tensor in (x, *params.values()) if isinstance(tensor, torch.Tensor)]
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _full_precision(x: torch.Tensor) -> Any:
@@ -67,7 +97,9 @@ class _Penalty(torch.autograd.Function):
     @staticmethod
     def forward(spec: Any, across: Any, names: tuple[str, ...], mask: Any, x: Any, *params: Any) -> Any:
         with _full_precision(x):
-            return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask, across)
+            named = dict(zip(names, params, strict=True))
+            large = _pieces(spec, x, named, mask, across)
+            return large.value() if large else precision.value(xp, spec, x, named, mask, across)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from ..counting import kept
 from ..kinks import sign
-from ..penalty import Alone, Array, Example, Gradient, Params
+from ..penalty import Alone, Array, Example, Gradient, Params, Shape
+from ..pieces import Parts
 from ..reduction import Reduced
 
 __all__ = ["AR", "L1", "L2", "ElasticNet", "SpectralDecoupling"]
@@ -19,19 +20,36 @@ class Elementwise(Reduced):
 
     maskable: ClassVar[bool] = True
 
+    slope_factor: ClassVar[float] = (
+        1.0  # of the slope, taken with the other factors before the entries are
+    )
+
     @abc.abstractmethod
     def phi(self, xp: Any, x: Array) -> Array:
         """The penalty of each entry."""
 
     @abc.abstractmethod
     def slope(self, xp: Any, x: Array) -> Array:
-        """The derivative of `phi`, 0 at its kinks."""
+        """The derivative of `phi` over `slope_factor`, 0 at its kinks."""
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        return xp.sum(kept(xp, self.phi(xp, x), mask)) * self.share(xp, x, mask)
+        return self._total(xp, x, mask) * self.share(xp, x, mask)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        return kept(xp, self.slope(xp, x), mask) * self.share(xp, x, mask), {}
+        return self._by_entries(xp, x, mask) * (self.slope_factor * self.share(xp, x, mask)), {}
+
+    def apart(self, shape: Shape, across: Any) -> Parts:
+        return Parts(tuple(range(len(shape))), self._total, self._by_entries, self._outer)
+
+    def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
+        share = self.share(xp, x, mask)
+        return total * share, self.slope_factor * share, {}
+
+    def _total(self, xp: Any, x: Array, mask: Array) -> Array:
+        return xp.sum(kept(xp, self.phi(xp, x), mask))
+
+    def _by_entries(self, xp: Any, x: Array, mask: Array) -> Array:
+        return kept(xp, self.slope(xp, x), mask)
 
     @classmethod
     def examples(cls) -> Iterator[Example]:
@@ -76,11 +94,13 @@ class L2(Elementwise):
     7.5
     """
 
+    slope_factor: ClassVar[float] = 2.0
+
     def phi(self, xp: Any, x: Array) -> Array:
         return x * x
 
     def slope(self, xp: Any, x: Array) -> Array:
-        return 2.0 * x
+        return x
 
 
 AR = L2

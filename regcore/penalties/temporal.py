@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from ..penalty import Alone, Array, Example, Gradient, Params
+from ..penalty import Alone, Array, Example, Gradient, Params, Shape
+from ..pieces import Parts
 from ..stepping import Stepped
 
 __all__ = ["TAR"]
@@ -50,7 +51,24 @@ class TAR(Stepped):
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         step, share = self.steps(xp, x, mask, self.order)
-        return self.back(xp, 2.0 * step * share, x, self.order), {}
+        return self.back(xp, (2.0 * share) * step, x, self.order), {}
+
+    def apart(self, shape: Shape, across: Any) -> Parts:
+        time = self.time_axis % len(shape)
+        axes = tuple(axis for axis in range(len(shape)) if axis != time)
+        return Parts(axes, self._total, self._by_entries, self._outer)
+
+    def _total(self, xp: Any, x: Array, mask: Array) -> Array:
+        step, _ = self.steps(xp, x, mask, self.order)
+        return xp.sum(step * step)
+
+    def _by_entries(self, xp: Any, x: Array, mask: Array) -> Array:
+        step, _ = self.steps(xp, x, mask, self.order)
+        return self.back(xp, step, x, self.order)
+
+    def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
+        share = self.step_share(xp, x, mask, self.order)
+        return total * share, 2.0 * share, {}
 
     @classmethod
     def examples(cls) -> Iterator[Example]:

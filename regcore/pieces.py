@@ -1,0 +1,166 @@
+"""Large arrays in pieces that stay in the cache: how a penalty comes apart, and the order in which it is computed."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import precision
+
+if TYPE_CHECKING:
+    from .penalty import Array, Gradient, Params, Penalty, Term
+
+CACHED = 2**18  # entries of which intermediate results stay in the cache of a processor
+ELSEWHERE = 2**26  # entries that are worth the launch of a kernel on any other device
+
+Index = tuple[slice, ...]
+
+
+class Parts(NamedTuple):
+    """A penalty as a function of a sum over slices of `x`: `value = outer(sum of total(slice))`.
+
+    `total(xp, x, mask)` is what a slice adds to the sum, 0-d, and `by_entries(xp, x, mask)` the derivative of that,
+    up to a constant. `outer(xp, total, x, params, mask)` is of the whole: the value, what `by_entries` is multiplied
+    by, and the derivatives by learned parameters. It may look at the shape and the dtype of `x` only. Where it is
+    `linear`, the second of them is the same for every sum.
+    """
+
+    axes: tuple[int, ...]  # along which x may be cut
+    total: Callable[..., "Array"]
+    by_entries: Callable[..., "Array"]
+    outer: Callable[..., "tuple[Array, float | Array, dict[str, Array]]"]
+    linear: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+    """A penalty of a large array, of which a slice is taken once for all terms; what it gives is as in `precision`.
+
+    `library` can write to arrays of `xp`: `empty(shape, x, like)` allocates one of the dtype of `x`, and
+    `write(slice, factors, arrays)` writes the sum of the products of factors, 0-d, and arrays of the same dtype.
+    """
+
+    xp: Any
+    library: Any
+    spec: "Penalty"
+    x: "Array"
+    params: "Params"
+    mask: "Array"
+    terms: "list[tuple[Term, Parts]]"
+    order: tuple[int, ...]  # axes from the outermost in memory to the innermost
+    slices: list[Index]
+
+    def value(self) -> "Array":
+        return self._value(self._outer(self._totals()))
+
+    def grad(self, upstream: "float | Array") -> "Gradient":
+        linear = all(parts.linear for _, parts in self.terms)
+        return self._grad(self._outer([0.0] * len(self.terms) if linear else self._totals()), upstream)
+
+    def value_and_grad(self, upstream: "float | Array") -> "tuple[Array, Gradient]":
+        outer = self._outer(self._totals())
+        return self._value(outer), self._grad(outer, upstream)
+
+    def _totals(self) -> "list[Array]":
+        each = []
+        for index in self.slices:
+            piece = self._piece(index)
+            each.append([parts.total(self.xp, *piece) for _, parts in self.terms])
+        return [_pairwise(list(sums)) for sums in zip(*each, strict=True)]
+
+    def _outer(self, totals: "list[Array]") -> "list[tuple[Array, float | Array, dict[str, Array]]]":
+        """For each term the value of the whole and its derivatives by the sum and by parameters."""
+        xp, first = self.xp, self.x[(slice(0, 1),) * len(self.x.shape)]
+        first, params = precision.wide(xp, self.spec, first, self.params)
+        whole = xp.broadcast_to(first, self.x.shape)  # which takes no memory
+        return [
+            parts.outer(xp, total, whole, term.select(params), self.mask)
+            for total, (term, parts) in zip(totals, self.terms, strict=True)
+        ]
+
+    def _value(self, outer: "list[tuple[Array, float | Array, dict[str, Array]]]") -> "Array":
+        values = [term.weight * value for (term, _), (value, _, _) in zip(self.terms, outer, strict=True)]
+        return precision.rounded(self.xp, self.x, _pairwise(values))
+
+    def _grad(self, outer: Any, upstream: "float | Array") -> "Gradient":
+        if not isinstance(upstream, float):
+            upstream = precision.cast(self.xp, upstream, precision.wide_dtype(self.xp, self.spec, self.x))
+        weights = [term.weight * upstream for term, _ in self.terms]
+        factors = [weight * by_total for weight, (_, by_total, _) in zip(weights, outer, strict=True)]
+        dparams = {
+            term.prefix + name: precision.round_once(self.xp, weight * d, self.params[term.prefix + name].dtype)
+            for (term, _), weight, (_, _, by_params) in zip(self.terms, weights, outer, strict=True)
+            for name, d in by_params.items()
+        }
+        return self._written(factors), dparams
+
+    def _written(self, factors: "list[float | Array]") -> "Array":
+        """The gradient by x, whose terms have these factors, with the axes in memory as those of x."""
+        gradient = None
+        for index in self.slices:
+            piece = self._piece(index)
+            by_term = [parts.by_entries(self.xp, *piece) for _, parts in self.terms]
+            if gradient is None:
+                gradient = self._empty(by_term[0], factors[0])
+            if by_term[0].dtype == self.x.dtype:
+                self.library.write(gradient[index], factors, by_term)
+            else:
+                by_piece = _pairwise([factor * array for factor, array in zip(factors, by_term, strict=True)])
+                gradient[index] = precision.round_once(self.xp, by_piece, self.x.dtype)
+        return gradient
+
+    def _empty(self, *like: "float | Array") -> "Array":
+        shape, order = self.x.shape, self.order
+        empty = self.library.empty(tuple(shape[axis] for axis in order), self.x, like)
+        return self.xp.permute_dims(empty, tuple(order.index(axis) for axis in range(len(order))))
+
+    def _piece(self, index: Index) -> "tuple[Array, Array]":
+        mask = None if self.mask is None else self.mask[index[: len(self.mask.shape)]]
+        return precision.wide(self.xp, self.spec, self.x[index], {})[0], mask
+
+
+def pieces(
+    xp: Any,
+    library: Any,
+    spec: "Penalty",
+    x: "Array",
+    params: "Params",
+    mask: "Array",
+    across: Any,
+    strides: Sequence[int],
+    largest: int,
+) -> Pieces | None:
+    """`spec` in pieces of at most `largest` entries, or None if it does not come apart."""
+    terms, shape = spec.terms(), tuple(x.shape)
+    if spec.plain or len({term.coupled for term in terms}) > 1:
+        return None
+    apart = [term.penalty.apart(shape, across) for term in terms]
+    if None in apart:
+        return None
+    order = tuple(sorted(range(len(shape)), key=lambda axis: -abs(strides[axis])))
+    axes = [axis for axis in order if all(axis in parts.axes for parts in apart if parts)]
+    slices = _slices(shape, axes, largest)
+    both = [(term, parts) for term, parts in zip(terms, apart, strict=True) if parts]
+    return Pieces(xp, library, spec, x, params, mask, both, order, slices) if len(slices) > 1 else None
+
+
+def _slices(shape: Sequence[int], axes: Sequence[int], largest: int) -> list[Index]:
+    """Cuts along as few of the axes as it takes, the outermost first, so that a slice is contiguous if it can be."""
+    cuts, size = [[slice(None)] for _ in shape], math.prod(shape)
+    for axis in axes:
+        if size <= largest:
+            break
+        length = shape[axis]
+        size = size // length
+        step = max(1, largest // size)
+        cuts[axis] = [slice(start, start + step) for start in range(0, length, step)]
+    return list(itertools.product(*cuts))
+
+
+def _pairwise(arrays: "list[Array]") -> "Array":
+    """Their sum, in an order that has few roundings between each of them and the result."""
+    while len(arrays) > 1:
+        odd = arrays[-1:] if len(arrays) % 2 else []
+        arrays = [a + b for a, b in zip(arrays[::2], arrays[1::2], strict=False)] + odd
+    return arrays[0]
