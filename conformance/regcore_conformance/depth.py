@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from . import edges, long
 from .cases import Case
+from .runners.blocks import divides
 from .runners.shards import shares
 
 HALVES = ("float16", "bfloat16", "exact float16", "exact bfloat16")
@@ -21,13 +22,15 @@ class Run(NamedTuple):
     patterns: tuple[str, ...] = ()  # all, if none are named
 
 
+APART = ("vmap", "second", "shards", "blocks")  # modes without edges and long data
 EVERY = Run(WIDE, HALVES, WIDE + HALVES)
 SHARED = {"shards": Run(first=WIDE)}
+DIVIDED = {"blocks": Run(("float64",), ("float32", "exact"))}
 ONCE = {"vmap": Run(first=("float32",)), "second": Run(first=("float64",))}
 DEFAULT = {  # by backend, or by library: operations that are compiled one by one, and programs, take long
-    "numpy": {"eager": EVERY, **SHARED},
+    "numpy": {"eager": EVERY, **DIVIDED, **SHARED},
     "array-api-strict": {"eager": EVERY, **SHARED},
-    "torch": {"eager": EVERY, "compile": Run(first=("float32",)), **ONCE, **SHARED},
+    "torch": {"eager": EVERY, "compile": Run(first=("float32",)), **ONCE, **DIVIDED, **SHARED},
     "jax": {
         "eager": Run(first=("float32",)),
         "jit": Run(("float32", "exact"), ("float16",), ("float32",)),
@@ -58,9 +61,15 @@ OF_A_PACKAGE = {"eager": EVERY}
 
 
 def belongs(mode: str, grade: str, case: Case) -> bool:
-    """Whether there is such a cell: special data are run case by case, and second derivatives in float64."""
-    if is_special(case) and (mode in ("vmap", "second", "shards") or (edges.edge(case) and mode in ("compile", "xla"))):
+    """Whether there is such a cell.
+
+    Special data are run case by case, and second derivatives in float64; not every penalty shares statistics, and not
+    every one is divided.
+    """
+    if is_special(case) and (mode in APART or (edges.edge(case) and mode in ("compile", "xla"))):
         return False
+    if mode == "blocks":
+        return not case.plain and divides(case.spec, case.x.shape)
     return not (mode == "second" and grade != "float64") and not (mode == "shards" and not shares(case.spec))
 
 

@@ -20,9 +20,7 @@ class Elementwise(Reduced):
 
     maskable: ClassVar[bool] = True
 
-    slope_factor: ClassVar[float] = (
-        1.0  # of the slope, taken with the other factors before the entries are
-    )
+    slope_factor: ClassVar[float] = 1.0  # of the slope, taken with the other factors before the entries are
 
     @abc.abstractmethod
     def phi(self, xp: Any, x: Array) -> Array:

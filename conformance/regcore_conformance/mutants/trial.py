@@ -17,6 +17,7 @@ from ..edges import Edge
 from ..evaluating import cell
 from ..grades import is_exact
 from ..runners import Evaluate, array_api
+from ..runners.blocks import divides, small
 from .asked import asked
 
 GRADES = ("float32", "exact", "float64")
@@ -56,13 +57,19 @@ def truth(penalty: str, name: str) -> Reference | Edge:
 
 
 def tried(mutant: Mutant, grade: str) -> tuple[str, str]:
-    """What tells a mutant from the penalty, "value", "gradient", "both" or "error", and in which case; or "" twice."""
-    for penalty in mutant.penalties:
-        for case in cases_of(penalty):
-            if mutant.kind == "formula" and not is_finite(case):
-                continue
-            if wrong := wrong_with(mutant, grade, case, truth(penalty, case.id)):
-                return wrong, case.id
+    """What tells a mutant from the penalty, "value", "gradient", "both" or "error", and in which case; or "" twice.
+
+    By the plain formulas, and in small blocks and pieces.
+    """
+    for plain in (True, False):
+        for penalty in mutant.penalties:
+            for case in cases_of(penalty):
+                if mutant.kind == "formula" and not is_finite(case):
+                    continue
+                if not plain and not divides(case.spec, case.x.shape):
+                    continue
+                if wrong := wrong_with(mutant, grade, case._replace(plain=plain), truth(penalty, case.id)):
+                    return wrong, case.id
     return "", ""
 
 
@@ -73,7 +80,7 @@ def is_finite(case: Case) -> bool:
 
 def wrong_with(mutant: Mutant, grade: str, case: Case, true: Reference | Edge) -> str:
     """What is wrong with the results of a mutant in one case."""
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), small():
         planted, function = mutant.plant(case)
         came = cell("eager", function, grade, planted)
     if came.status != "ran":

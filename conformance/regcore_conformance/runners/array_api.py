@@ -12,14 +12,18 @@ import regcore
 from regcore import Alone
 
 from ..cases import UPSTREAM
-from . import Evaluate, Unsupported, shards
+from . import Evaluate, Unsupported, blocks, shards
 from .bundle import Problem, Results
 
 
 def evaluators(xp: types.ModuleType, asnumpy: Callable[[Any], np.ndarray] = np.asarray) -> dict[str, Evaluate]:
     """Of any namespace of the array API standard; `asnumpy` brings its arrays back."""
     call = functools.partial(_call, xp, asnumpy)
-    return {"eager": lambda *problem: call(Problem(*problem), Alone), "shards": shards.evaluator(call)}
+
+    def eager(*problem: Any) -> Results:
+        return call(Problem(*problem), Alone)
+
+    return {"eager": eager, "blocks": blocks.evaluator(eager), "shards": shards.evaluator(call)}
 
 
 def _call(xp: types.ModuleType, asnumpy: Callable[[Any], np.ndarray], problem: Problem, across: Any) -> Results:

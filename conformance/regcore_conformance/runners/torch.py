@@ -10,7 +10,7 @@ import torch
 import torch._dynamo
 
 from ..cases import UPSTREAM
-from . import Evaluate, directions, floating, in_float64, shards
+from . import Evaluate, blocks, directions, floating, in_float64, shards
 from .bundle import Bundle, Mapped, Problem, Results
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -23,6 +23,7 @@ def evaluators(device: str) -> dict[str, Evaluate]:
 
     return {
         "eager": eager,
+        "blocks": blocks.evaluator(eager),
         "compile": Bundle(functools.partial(_compile, device)),
         "vmap": Mapped(functools.partial(_vmap, device)),
         "second": functools.partial(_second, device),

@@ -1,0 +1,41 @@
+"""What saves time and memory on large arrays, with blocks and pieces so small that small data have several."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from regcore import Alone, blocks, pieces
+
+from . import Evaluate
+
+ROWS, ENTRIES = 2, 2
+
+
+@contextlib.contextmanager
+def small() -> Iterator[None]:
+    """Blocks of two rows, pieces of two entries where a penalty comes apart so far."""
+    before = blocks.ROWS, pieces.CACHED
+    blocks.ROWS, pieces.CACHED = ROWS, ENTRIES
+    try:
+        yield
+    finally:
+        blocks.ROWS, pieces.CACHED = before
+
+
+def divides(spec: Any, shape: tuple[int, ...]) -> bool:
+    """Whether small blocks or pieces make a difference to the penalty of such an array."""
+    with small():
+        apart = [term.penalty.apart(shape, Alone) for term in spec.terms()]
+        return bool(spec.one_pass(shape, Alone)) or (None not in apart and int(np.prod(shape)) > ENTRIES)
+
+
+def evaluator(eager: Evaluate) -> Evaluate:
+    def evaluate(spec: Any, x: np.ndarray, params: dict[str, np.ndarray], mask: Any) -> dict[str, np.ndarray]:
+        if not divides(spec, x.shape):
+            raise RuntimeError(f"{spec} was to be divided and is not")
+        with small():
+            return eager(spec, x, params, mask)
+
+    return evaluate
