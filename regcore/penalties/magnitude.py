@@ -19,10 +19,7 @@ class Elementwise(Reduced):
     """`mean(phi(x))` over all entries, or over those that the mask lets through; 0 where it lets none through."""
 
     maskable: ClassVar[bool] = True
-
-    slope_factor: ClassVar[float] = (
-        1.0  # of the slope, taken with the other factors before the entries are
-    )
+    slope_factor: ClassVar[float] = 1.0  # of the slope, multiplied with the other factors before entries are
 
     @abc.abstractmethod
     def phi(self, xp: Any, x: Array) -> Array:
