@@ -19,6 +19,11 @@ def batch_axes(batch_axis: int | Axes, ndim: int) -> Axes:
     return tuple(sorted(positive_axis("batch_axis", axis, ndim) for axis in axes))
 
 
+def units_of(shape: "Shape", batch: Axes) -> Axes:
+    """The axes that count units."""
+    return tuple(axis for axis in range(len(shape)) if axis not in batch)
+
+
 def check_batch(spec: Penalty, shape: "Shape", batch: Axes, fewest: int) -> None:
     """ValueError for fewer samples than that, where their number is known, and for an axis that is named twice."""
     if not batch or len(set(batch)) < len(batch):

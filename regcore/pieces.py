@@ -15,6 +15,7 @@ CACHED = 2**18  # entries of which intermediate results stay in the cache of a p
 ELSEWHERE = 2**26  # entries that are worth the launch of a kernel on any other device
 
 Index = tuple[slice, ...]
+Outer = tuple[Any, Any, dict[str, Any]]  # a value, what `by_entries` is multiplied by, derivatives by parameters
 
 
 class Parts(NamedTuple):
@@ -29,7 +30,8 @@ class Parts(NamedTuple):
     axes: tuple[int, ...]  # along which x may be cut
     total: Callable[..., "Array"]
     by_entries: Callable[..., "Array"]
-    outer: Callable[..., "tuple[Array, float | Array, dict[str, Array]]"]
+    outer: Callable[..., Outer]
+    both: "Callable[..., tuple[Array, Array]] | None" = None  # total and by_entries, if they have much in common
     linear: bool = True
 
 
@@ -37,7 +39,7 @@ class Parts(NamedTuple):
 class Pieces:
     """A penalty of a large array, of which a slice is taken once for all terms; what it gives is as in `precision`.
 
-    `library` can write to arrays of `xp`: `empty(shape, x, like)` allocates one of the dtype of `x`, and
+    `library` can write to arrays of `xp`: `empty(shape, x)` allocates one of the dtype of `x`, and
     `write(slice, factors, arrays)` writes the sum of the products of factors, 0-d, and arrays of the same dtype.
     """
 
@@ -52,24 +54,67 @@ class Pieces:
     slices: list[Index]
 
     def value(self) -> "Array":
-        return self._value(self._outer(self._totals()))
+        totals, _ = self._visit(None, summing=True)
+        return self._value(self._outer(totals))
 
     def grad(self, upstream: "float | Array") -> "Gradient":
-        linear = all(parts.linear for _, parts in self.terms)
-        return self._grad(self._outer([0.0] * len(self.terms) if linear else self._totals()), upstream)
+        return self._both(upstream, valued=False)[1]
 
     def value_and_grad(self, upstream: "float | Array") -> "tuple[Array, Gradient]":
-        outer = self._outer(self._totals())
-        return self._value(outer), self._grad(outer, upstream)
+        outer, gradient = self._both(upstream, valued=True)
+        return self._value(outer), gradient
 
-    def _totals(self) -> "list[Array]":
-        each = []
+    def _both(self, upstream: "float | Array", *, valued: bool) -> "tuple[list[Outer], Gradient]":
+        """In one pass if factors do not depend on the sums, or there is but one, which can be multiplied by later."""
+        if all(parts.linear for _, parts in self.terms):
+            outer = self._outer([0.0] * len(self.terms))
+            totals, gradient = self._visit(self._factors(outer, upstream), summing=valued)
+            outer = self._outer(totals) if valued else outer
+        elif len(self.terms) == 1 and precision.wide_dtype(self.xp, self.spec, self.x) == self.x.dtype:
+            totals, gradient = self._visit([1.0], summing=True)
+            outer = self._outer(totals)
+            self.library.write(gradient, self._factors(outer, upstream), [gradient])
+        else:
+            outer = self._outer(self._visit(None, summing=True)[0])
+            _, gradient = self._visit(self._factors(outer, upstream), summing=False)
+        return outer, (gradient, self._by_params(outer, upstream))
+
+    def _visit(self, factors: "list[float | Array] | None", *, summing: bool) -> "tuple[list[Array], Array]":
+        """What `total` of each term adds up to; the gradient by x where terms have these factors; or one of the two."""
+        sums: list[list[Array]] = []
+        gradient = None
         for index in self.slices:
-            piece = self._piece(index)
-            each.append([parts.total(self.xp, *piece) for _, parts in self.terms])
-        return [_pairwise(list(sums)) for sums in zip(*each, strict=True)]
+            totals, by_term = self._of_piece(index, summing=summing, differentiating=factors is not None)
+            sums.append(totals)
+            if factors is not None:
+                gradient = self._empty() if gradient is None else gradient
+                self._write(gradient, index, factors, by_term)
+        return [_pairwise(list(each)) for each in zip(*sums, strict=True)], gradient
 
-    def _outer(self, totals: "list[Array]") -> "list[tuple[Array, float | Array, dict[str, Array]]]":
+    def _of_piece(self, index: Index, *, summing: bool, differentiating: bool) -> "tuple[list[Array], list[Array]]":
+        mask = None if self.mask is None else self.mask[index[: len(self.mask.shape)]]
+        piece = precision.wide(self.xp, self.spec, self.x[index], {})[0], mask
+        totals, by_entries = [], []
+        for _, parts in self.terms:
+            if summing and differentiating and parts.both is not None:
+                total, by_piece = parts.both(self.xp, *piece)
+                totals.append(total)
+                by_entries.append(by_piece)
+                continue
+            if summing:
+                totals.append(parts.total(self.xp, *piece))
+            if differentiating:
+                by_entries.append(parts.by_entries(self.xp, *piece))
+        return totals, by_entries
+
+    def _write(self, gradient: "Array", index: Index, factors: "list[float | Array]", by_term: "list[Array]") -> None:
+        if by_term[0].dtype == self.x.dtype:
+            self.library.write(gradient[index], factors, by_term)
+        else:
+            by_piece = _pairwise([factor * array for factor, array in zip(factors, by_term, strict=True)])
+            gradient[index] = precision.round_once(self.xp, by_piece, self.x.dtype)
+
+    def _outer(self, totals: "list[Array]") -> "list[Outer]":
         """For each term the value of the whole and its derivatives by the sum and by parameters."""
         xp, first = self.xp, self.x[(slice(0, 1),) * len(self.x.shape)]
         first, params = precision.wide(xp, self.spec, first, self.params)
@@ -79,45 +124,30 @@ class Pieces:
             for total, (term, parts) in zip(totals, self.terms, strict=True)
         ]
 
-    def _value(self, outer: "list[tuple[Array, float | Array, dict[str, Array]]]") -> "Array":
+    def _value(self, outer: "list[Outer]") -> "Array":
         values = [term.weight * value for (term, _), (value, _, _) in zip(self.terms, outer, strict=True)]
         return precision.rounded(self.xp, self.x, _pairwise(values))
 
-    def _grad(self, outer: Any, upstream: "float | Array") -> "Gradient":
-        if not isinstance(upstream, float):
-            upstream = precision.cast(self.xp, upstream, precision.wide_dtype(self.xp, self.spec, self.x))
-        weights = [term.weight * upstream for term, _ in self.terms]
-        factors = [weight * by_total for weight, (_, by_total, _) in zip(weights, outer, strict=True)]
-        dparams = {
+    def _factors(self, outer: "list[Outer]", upstream: "float | Array") -> "list[float | Array]":
+        return [weight * by_total for weight, (_, by_total, _) in zip(self._weights(upstream), outer, strict=True)]
+
+    def _by_params(self, outer: "list[Outer]", upstream: "float | Array") -> "dict[str, Array]":
+        return {
             term.prefix + name: precision.round_once(self.xp, weight * d, self.params[term.prefix + name].dtype)
-            for (term, _), weight, (_, _, by_params) in zip(self.terms, weights, outer, strict=True)
+            for (term, _), weight, (_, _, by_params) in zip(self.terms, self._weights(upstream), outer, strict=True)
             for name, d in by_params.items()
         }
-        return self._written(factors), dparams
 
-    def _written(self, factors: "list[float | Array]") -> "Array":
-        """The gradient by x, whose terms have these factors, with the axes in memory as those of x."""
-        gradient = None
-        for index in self.slices:
-            piece = self._piece(index)
-            by_term = [parts.by_entries(self.xp, *piece) for _, parts in self.terms]
-            if gradient is None:
-                gradient = self._empty(by_term[0], factors[0])
-            if by_term[0].dtype == self.x.dtype:
-                self.library.write(gradient[index], factors, by_term)
-            else:
-                by_piece = _pairwise([factor * array for factor, array in zip(factors, by_term, strict=True)])
-                gradient[index] = precision.round_once(self.xp, by_piece, self.x.dtype)
-        return gradient
+    def _weights(self, upstream: "float | Array") -> "list[float | Array]":
+        if not isinstance(upstream, float):
+            upstream = precision.cast(self.xp, upstream, precision.wide_dtype(self.xp, self.spec, self.x))
+        return [term.weight * upstream for term, _ in self.terms]
 
-    def _empty(self, *like: "float | Array") -> "Array":
+    def _empty(self) -> "Array":
+        """For the gradient, with axes in memory as those of x."""
         shape, order = self.x.shape, self.order
-        empty = self.library.empty(tuple(shape[axis] for axis in order), self.x, like)
+        empty = self.library.empty(tuple(shape[axis] for axis in order), self.x)
         return self.xp.permute_dims(empty, tuple(order.index(axis) for axis in range(len(order))))
-
-    def _piece(self, index: Index) -> "tuple[Array, Array]":
-        mask = None if self.mask is None else self.mask[index[: len(self.mask.shape)]]
-        return precision.wide(self.xp, self.spec, self.x[index], {})[0], mask
 
 
 def pieces(

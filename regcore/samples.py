@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from .counting import count, expand, kept
-from .moments import BatchStatistic, check_mask
-from .penalty import Alone, Array, Example, Gradient, Params
+from .moments import BatchStatistic, check_mask, units_of
+from .penalty import Alone, Array, Example, Gradient, Params, Shape
+from .pieces import Parts
 
 
 @dataclasses.dataclass
@@ -68,22 +69,35 @@ class OfUnits(BatchStatistic):
         """The derivative of the penalty of its unit by each entry."""
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        samples = self._samples(xp, x, mask, across)
-        return xp.sum(self.of_units(xp, samples)) * self._share(xp, samples)
+        return self._total(xp, x, mask, across) * self._share(xp, x)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
+        return self._by_entries(xp, x, mask, across, self._share(xp, x) * across.size), {}
+
+    def apart(self, shape: Shape, across: Any) -> Parts | None:
+        if across is not Alone:
+            return None
+        return Parts(units_of(shape, self.batch(shape)), self._total, self._by_entries, self._outer)
+
+    def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
+        share = self._share(xp, x)
+        return total * share, share, {}
+
+    def _total(self, xp: Any, x: Array, mask: Array, across: Any = Alone) -> Array:
         samples = self._samples(xp, x, mask, across)
-        share = self._share(xp, samples) * across.size
-        return kept(xp, self.by_entries(xp, samples) * share, mask), {}
+        return xp.sum(self.of_units(xp, samples)) * samples.some
+
+    def _by_entries(self, xp: Any, x: Array, mask: Array, across: Any = Alone, share: "float | Array" = 1.0) -> Array:
+        samples = self._samples(xp, x, mask, across)
+        return kept(xp, self.by_entries(xp, samples) * (samples.some * share), mask)
 
     def _samples(self, xp: Any, x: Array, mask: Array, across: Any) -> Samples:
         batch = self.batch(x.shape)
         check_mask(self, batch, mask)
         return Samples(xp, x, batch, mask, across)
 
-    def _share(self, xp: Any, samples: Samples) -> "float | Array":
-        units = [axis for axis in range(len(samples.x.shape)) if axis not in samples.axes]
-        return samples.some if self.reduction == "sum" else samples.some * (1.0 / count(xp, samples.x, units))
+    def _share(self, xp: Any, x: Array) -> "float | Array":
+        return 1.0 if self.reduction == "sum" else 1.0 / count(xp, x, units_of(x.shape, self.batch(x.shape)))
 
     @classmethod
     def examples(cls) -> Iterator[Example]:

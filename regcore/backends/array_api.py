@@ -58,7 +58,7 @@ class _NumPy:
     """How pieces are written."""
 
     @staticmethod
-    def empty(shape: Any, x: Any, like: Any) -> Any:
+    def empty(shape: Any, x: Any) -> Any:
         return np.empty(shape, x.dtype)
 
     @staticmethod

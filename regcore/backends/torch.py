@@ -4,10 +4,10 @@ import contextlib
 import math
 from typing import Any
 
-import array_api_compat.torch as xp
 import torch
 
 from .. import pieces, precision
+from . import torch_arrays as xp
 
 
 def namespace(x: Any) -> Any:
@@ -54,29 +54,13 @@ def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstre
 
 
 def _pieces(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> Any:
-    if torch.compiler.is_compiling() or type(x) not in (torch.Tensor, torch.nn.Parameter):
-        return None
+    """Of an array that can be written to, and not while a transformation gives it other axes."""
     largest = pieces.CACHED if x.device.type == "cpu" else pieces.ELSEWHERE
-    if x.numel() <= largest:
+    if torch.compiler.is_compiling() or x.numel() <= largest:
         return None
-    return pieces.pieces(xp, _Writer, spec, x, params, mask, across, x.stride(), largest)
-
-
-class _Writer:
-    """How pieces are written, by vmap, too, where what is written may have more axes than `x`."""
-
-    @staticmethod
-    def empty(shape: Any, x: torch.Tensor, like: Any) -> torch.Tensor:
-        first, *others = [tensor[(slice(0, 1),) * tensor.ndim] for tensor in like if isinstance(tensor, torch.Tensor)]
-        for other in others:
-            first = first * other
-        return first.new_empty(shape, dtype=x.dtype)
-
-    @staticmethod
-    def write(piece: torch.Tensor, factors: Any, arrays: Any) -> None:
-        torch.mul(arrays[0], factors[0], out=piece)
-        for factor, array in zip(factors[1:], arrays[1:], strict=True):
-            piece.add_(array, alpha=factor) if isinstance(factor, float) else piece.addcmul_(array, factor)
+    if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch._C._are_functorch_transforms_active():
+        return None
+    return pieces.pieces(xp, xp.Writer, spec, x, params, mask, across, x.stride(), largest)
 
 
 def _differentiates(x: torch.Tensor, params: Any) -> bool:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..counting import count
-from ..moments import BatchMoments
-from ..penalty import Alone, Array, Example, Gradient, Params
+from ..moments import BatchMoments, units_of
+from ..penalty import Alone, Array, Example, Gradient, Params, Shape
+from ..pieces import Parts
 
 __all__ = ["BatchEntropy"]
 
@@ -63,24 +64,47 @@ class BatchEntropy(BatchMoments):
         return {"alpha": ()}
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        _, variance, _ = self.moments(xp, x, mask, across)
-        excess = self._excess(xp, variance, params["alpha"])
-        return self.beta * (excess * excess)
+        return self._of_layer(xp, self._entropies(xp, x, mask, across), x, params, mask)[0]
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         centred, variance, per_sample = self.moments(xp, x, mask, across)
-        alpha = params["alpha"]
-        slope = (2.0 * self.beta) * self._excess(xp, variance, alpha)
-        by_entropy = (PI_E * per_sample * _per_unit(xp, variance)) / (1.0 + PI_E * variance)
-        one = xp.ones_like(alpha)
-        sign = xp.where(xp.abs(alpha) <= self._floor, 0.0 * one, xp.where(alpha < 0, -one, one))
-        return (across.size * slope) * (by_entropy * centred), {"alpha": -slope * sign}
+        _, slope, dparams = self._of_layer(xp, self._sum(xp, variance), x, params, mask)
+        return (across.size * slope) * (self._slopes(variance, per_sample) * centred), dparams
 
-    def _excess(self, xp: Any, variance: Array, alpha: Array) -> Array:
-        """The entropy of the layer minus the entropy it should keep."""
-        entropy = xp.sum(xp.log1p(PI_E * variance)) * (0.5 * _per_unit(xp, variance))
-        size = xp.abs(alpha)
-        return entropy - xp.where(size <= self._floor, self._floor * xp.ones_like(size), size)
+    def apart(self, shape: Shape, across: Any) -> Parts | None:
+        if across is not Alone:
+            return None
+        units = units_of(shape, self.batch(shape))
+        return Parts(units, self._entropies, self._by_entries, self._of_layer, self._both, linear=False)
+
+    def _of_layer(self, xp: Any, entropies: Array, x: Array, params: Params, mask: Array) -> Any:
+        """The value, its derivative by the sum of the entropies of units, and that by alpha."""
+        alpha = params["alpha"]
+        per_unit = 1.0 / count(xp, x, units_of(x.shape, self.batch(x.shape)))
+        size, one = xp.abs(alpha), xp.ones_like(alpha)
+        excess = entropies * per_unit - xp.where(size <= self._floor, self._floor * one, size)
+        slope = (2.0 * self.beta) * excess
+        sign = xp.where(size <= self._floor, 0.0 * one, xp.where(alpha < 0, -one, one))
+        return self.beta * (excess * excess), slope * per_unit, {"alpha": -slope * sign}
+
+    def _entropies(self, xp: Any, x: Array, mask: Array, across: Any = Alone) -> Array:
+        return self._sum(xp, self.moments(xp, x, mask, across)[1])
+
+    def _by_entries(self, xp: Any, x: Array, mask: Array) -> Array:
+        return self._both(xp, x, mask)[1]
+
+    def _both(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Array]:
+        centred, variance, per_sample = self.moments(xp, x, mask, Alone)
+        return self._sum(xp, variance), self._slopes(variance, per_sample) * centred
+
+    @staticmethod
+    def _sum(xp: Any, variance: Array) -> Array:
+        return 0.5 * xp.sum(xp.log1p(PI_E * variance))
+
+    @staticmethod
+    def _slopes(variance: Array, per_sample: "float | Array") -> Array:
+        """The derivative of the entropy of each unit by its entries, over how far these are from the mean."""
+        return (PI_E * per_sample) / (1.0 + PI_E * variance)
 
     @property
     def _floor(self) -> float:
@@ -95,7 +119,3 @@ class BatchEntropy(BatchMoments):
         yield Example(cls(batch_axis=(0, 1)), (2, 4, 3), mask_ndim=2)
         yield Example(cls(), (5, 3), mask_ndim=1)
         yield Example(cls(batch_axis=-1), (3, 5))
-
-
-def _per_unit(xp: Any, variance: Array) -> "float | Array":
-    return 1.0 / count(xp, variance, range(len(variance.shape)))

@@ -20,7 +20,7 @@ class Elementwise(Reduced):
 
     maskable: ClassVar[bool] = True
 
-    slope_factor: ClassVar[float] = 1.0  # of the slope, taken with the other factors before the entries are
+    slope_factor: ClassVar[float] = 1.0  # of the slope, multiplied with the other factors before entries are
 
     @abc.abstractmethod
     def phi(self, xp: Any, x: Array) -> Array:
@@ -47,7 +47,7 @@ class Elementwise(Reduced):
         return xp.sum(kept(xp, self.phi(xp, x), mask))
 
     def _by_entries(self, xp: Any, x: Array, mask: Array) -> Array:
-        return kept(xp, self.slope(xp, x), mask)
+        return kept(xp, self.slope(xp, kept(xp, x, mask)), mask)  # what is hidden may be NaN
 
     @classmethod
     def examples(cls) -> Iterator[Example]:

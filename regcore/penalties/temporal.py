@@ -56,7 +56,7 @@ class TAR(Stepped):
     def apart(self, shape: Shape, across: Any) -> Parts:
         time = self.time_axis % len(shape)
         axes = tuple(axis for axis in range(len(shape)) if axis != time)
-        return Parts(axes, self._total, self._by_entries, self._outer)
+        return Parts(axes, self._total, self._by_entries, self._outer, self._both)
 
     def _total(self, xp: Any, x: Array, mask: Array) -> Array:
         step, _ = self.steps(xp, x, mask, self.order)
@@ -65,6 +65,10 @@ class TAR(Stepped):
     def _by_entries(self, xp: Any, x: Array, mask: Array) -> Array:
         step, _ = self.steps(xp, x, mask, self.order)
         return self.back(xp, step, x, self.order)
+
+    def _both(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Array]:
+        step, _ = self.steps(xp, x, mask, self.order)
+        return xp.sum(step * step), self.back(xp, step, x, self.order)
 
     def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
         share = self.step_share(xp, x, mask, self.order)
