@@ -129,6 +129,11 @@ def refuse_coupled(spec: "Penalty") -> None:
         )
 
 
+def check(spec: "Penalty", x: "Array", params: "Params") -> None:
+    """Raise what `value` raises for such an array and such parameters, without computing anything."""
+    _enter(spec, x, params, None)
+
+
 def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tuple[Any, dict[str, "Array"], "Array"]:
     """Check everything that can be checked without looking at values; give constants the library of `x`."""
     backend = backends.of(x)
