@@ -17,27 +17,23 @@ class Seen(NamedTuple):
 
     spec: regcore.Penalty
     terms: tuple[regcore.Term, ...]
-    kind: int  # of the spec, the same for equal ones
+    kind: int | None  # of the spec, the same for equal ones
     x: Tensor
     params: Mapping[str, Tensor]
-    versions: tuple[int, ...]
+    versions: list[int]
 
     def key(self) -> Any:
-        """Equal for calls that can be stacked."""
-        own = [(param.shape, param.dtype, param.device) for param in self.params.values()]
-        return self.kind, self.x.shape, self.x.dtype, self.x.device, *own
-
-    def check(self) -> None:
-        """Raise RuntimeError if what was seen is not what it was."""
+        """Equal for calls that can be stacked. RuntimeError if what was seen is not what it was."""
         if self.versions != _versions(self.x, self.params):
             raise RuntimeError(
-                f"what {self.spec} penalized was changed in place before backward: penalize a copy, "
-                "x.clone(), or with regcore_torch.regularize pass clone=True"
+                f"what {self.spec} penalized was changed in place before backward: penalize a copy, x.clone(), or with "
+                "regcore_torch.regularize pass clone=True"
             )
+        return self.kind, self.x.shape, self.x.dtype, self.x.device, *[param.dtype for param in self.params.values()]
 
     def values(self) -> Values:
         """Each term on its own."""
-        self.check()
+        self.key()
         return tuple([regcore.value(term.spec, self.x, term.select(self.params)) for term in self.terms])
 
 
@@ -55,19 +51,27 @@ class Row(NamedTuple):
     calls: int = 1
 
 
-def seen(
-    spec: regcore.Penalty, terms: tuple[regcore.Term, ...], kind: int, x: Tensor, params: Mapping[str, Tensor]
-) -> Seen | None:
-    """What to evaluate later, or None for what must be evaluated at once.
+def waits(x: Any) -> bool:
+    """Whether a penalty of `x` can be evaluated later.
 
-    That is what has no gradient, what is compiled or transformed, and what an activation checkpoint, or another hook on
-    saved tensors, does not want kept.
+    Not what has no gradient, what is compiled, traced or transformed, and what an activation checkpoint, or another
+    hook on saved tensors, does not want kept.
     """
-    if not (x.requires_grad and torch.is_grad_enabled()) or type(x) not in PLAIN or not torch_groups.alone():
-        return None
-    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
-        return None
-    return Seen(spec, terms, kind, x, params, _versions(x, params))
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in PLAIN
+        and x.requires_grad
+        and torch.is_grad_enabled()
+        and torch_groups.alone()
+        and torch._C._autograd._top_saved_tensors_default_hooks(False) is None
+        and torch._C._current_graph_task_id() == -1
+        and not torch._C._is_tracing()
+    )
+
+
+def seen(spec: regcore.Penalty, terms: tuple[regcore.Term, ...], kind: int | None, x: Tensor, params: Any) -> Seen:
+    """As it is now."""
+    return Seen(spec, terms, kind, x, dict(params), _versions(x, params))
 
 
 def differentiable(call: Call) -> bool:
@@ -92,28 +96,25 @@ def grouped(calls: Mapping[str, Seen]) -> list[Row]:
     """Rows of sites that were called once, by shape; what no group gains by is evaluated site by site."""
     alike: dict[Any, list[str]] = {}
     for path, call in calls.items():
-        call.check()
         alike.setdefault(call.key(), []).append(path)
     rows = []
     for paths in alike.values():
         first = calls[paths[0]]
-        most = min([torch_groups.at_once(term.spec, first.x, term.select(first.params)) for term in first.terms])
-        for i in range(0, len(paths), most):
-            rows.extend(_rows(paths[i : i + most], calls))
+        for term in first.terms:
+            most = torch_groups.at_once(term.spec, first.x, term.select(first.params))
+            names = term.select({name: name for name in first.params})
+            for i in range(0, len(paths), most):
+                rows.append(_row(paths[i : i + most], term, names, calls))
     return rows
 
 
-def _rows(paths: list[str], calls: Mapping[str, Seen]) -> list[Row]:
-    first = calls[paths[0]]
-    if len(paths) == 1:
-        return [Row(paths, term, value) for term, value in zip(first.terms, first.values(), strict=True)]
-    arrays = [calls[path].x for path in paths]
-    params = [calls[path].params for path in paths]
-    return [
-        Row(paths, term, torch_groups.values(term.spec, arrays, [term.select(own) for own in params]))
-        for term in first.terms
-    ]
+def _row(paths: list[str], term: regcore.Term, names: Mapping[str, str], calls: Mapping[str, Seen]) -> Row:
+    seen = [calls[path] for path in paths]
+    params = [{short: one.params[name] for short, name in names.items()} for one in seen]
+    if len(seen) == 1:
+        return Row(paths, term, regcore.value(term.spec, seen[0].x, params[0]))
+    return Row(paths, term, torch_groups.values(term.spec, [one.x for one in seen], params))
 
 
-def _versions(x: Tensor, params: Mapping[str, Tensor]) -> tuple[int, ...]:
-    return (x._version, *[param._version for param in params.values()])
+def _versions(x: Tensor, params: Mapping[str, Tensor]) -> list[int]:
+    return [x._version, *[param._version for param in params.values()]]

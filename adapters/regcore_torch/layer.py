@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import regcore
 
-from .groups import Call, Values, evaluated, seen
+from .groups import Call, Values, evaluated, seen, waits
 from .scale import Counted
 
 MOST_PENDING = 100  # values that wait in a layer that no regularizer empties
@@ -58,7 +58,8 @@ class Regularize(nn.Module):
         if isinstance(x, torch.fx.Proxy):
             return x
         if self.mode == "collect":
-            self._record(self._later(x, mask, inputs) or self._values(x, mask, inputs))
+            if self.kind is None or mask is not None or inputs or not self.later(x):
+                self._record(self._values(x, mask, inputs))
             return x
         if not torch.compiler.is_compiling():  # compiled code may leave nothing behind while it checkpoints
             with torch.no_grad():
@@ -73,6 +74,17 @@ class Regularize(nn.Module):
         if self.seen is not None and out.requires_grad:
             out.register_hook(self.seen)
         return out
+
+    def later(self, x: Tensor) -> bool:
+        """Record `x`, to be evaluated when the loss is combined. False if it must be evaluated now."""
+        if not waits(x) or len(self._pending) >= MOST_PENDING:
+            return False
+        call = seen(self.spec, self.terms, self.kind, x, self._modules["params"]._parameters)  # type: ignore
+        if self._checked != (x.shape, x.dtype):
+            regcore.functional.check(self.spec, x, call.params)
+            self._checked = (x.shape, x.dtype)
+        self._pending.append(call)
+        return True
 
     def take(self) -> list[Values]:
         """The recorded values, one tuple over the terms for each call; the layer forgets them."""
@@ -109,16 +121,6 @@ class Regularize(nn.Module):
         return tuple(
             regcore.value(term.spec, x, term.select(params), mask=mask, across=self.across) for term in self.terms
         )
-
-    def _later(self, x: Tensor, mask: Tensor | None, inputs: Any) -> Call | None:
-        if torch.compiler.is_compiling() or self.kind is None or mask is not None or inputs:
-            return None
-        params: Any = dict(self.params._parameters)
-        call = seen(self.spec, self.terms, self.kind, x, params)
-        if call is not None and self._checked != (x.shape, x.dtype):
-            regcore.functional.check(self.spec, x, params)
-            self._checked = (x.shape, x.dtype)
-        return call
 
     def _record(self, values: Call) -> None:
         if recomputing():

@@ -25,7 +25,13 @@ def values(spec: Any, arrays: Sequence[Tensor], params: Sequence[Mapping[str, Te
 
 def at_once(spec: Any, x: Tensor, params: Mapping[str, Tensor]) -> int:
     """How many arrays like `x` to take as one group; 1 means that nothing is gained by it."""
-    if not alone() or type(x) not in (Tensor, torch.nn.Parameter) or x.device.type == "meta" or 2 * x.numel() > MOST:
+    if (
+        torch.compiler.is_compiling()
+        or not alone()
+        or type(x) not in (Tensor, torch.nn.Parameter)
+        or x.device.type == "meta"
+        or 2 * x.numel() > MOST
+    ):
         return 1
     if precision.one_pass(spec, x, Alone):  # its gradients come with the value and wait in memory
         return 1
@@ -34,9 +40,8 @@ def at_once(spec: Any, x: Tensor, params: Mapping[str, Tensor]) -> int:
 
 
 def alone() -> bool:
-    """Whether nothing transforms or traces what is computed."""
-    transformed = torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-    return not (transformed or torch.compiler.is_compiling())
+    """Whether no transform of torch.func and no forward mode is on."""
+    return not torch._C._are_functorch_transforms_active() and torch.autograd.forward_ad._current_level < 0
 
 
 @functools.lru_cache(maxsize=1024)
