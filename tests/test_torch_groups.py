@@ -8,8 +8,9 @@ from torch import nn  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
-from regcore import AR, L2, TAR, BatchEntropy  # noqa: E402
-from regcore_torch import regularize  # noqa: E402
+from regcore import AR, L2, TAR, BatchEntropy, Covariance, added  # noqa: E402
+from regcore.backends.torch_groups import MOST, at_once  # noqa: E402
+from regcore_torch import regularize, values  # noqa: E402
 from regcore_torch.groups import Seen  # noqa: E402
 
 DEPTH = 6
@@ -201,3 +202,77 @@ def test_func_grad():
     by_func = torch.func.grad(lambda p: reg.combine(task(torch.func.functional_call(model, p, (x(),)))))(parameters)
     for ours, theirs in zip(by_func.values(), expected, strict=True):
         close(ours, theirs)
+
+
+def arrays(*shapes, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(2)
+    return [torch.randn(*shape, generator=generator, dtype=dtype).requires_grad_() for shape in shapes]
+
+
+class TestValues:
+    SHAPES = ((3, 4), (5, 2), (3, 4), (3, 4), (1, 600, 600), (5, 2))
+
+    def test_are_those_of_single_calls(self):
+        xs, spec = arrays(*self.SHAPES), 2.0 * AR() + added(BatchEntropy(batch_axis=-1))
+        params = [{"BatchEntropy_alpha": torch.tensor(0.1 * i, requires_grad=True)} for i in range(len(xs))]
+        leaves = [*xs, *[own["BatchEntropy_alpha"] for own in params]]
+        ours, theirs = values(spec, xs, params), torch.stack([spec(x, own) for x, own in zip(xs, params, strict=True)])
+        close(ours, theirs)
+        weights = torch.arange(1.0, 7.0, dtype=torch.float64)
+        found = [torch.autograd.grad(weights @ (v * v), leaves, create_graph=True) for v in (ours, theirs)]
+        for a, b in zip(*found, strict=True):
+            close(a, b)
+        second = [torch.autograd.grad(sum((g * g).sum() for g in each), leaves) for each in found]
+        for a, b in zip(*second, strict=True):
+            close(a, b)
+
+    def test_half_precision_and_constants(self):
+        xs = arrays(*[(6, 3)] * 4, dtype=torch.bfloat16)
+        spec = BatchEntropy()
+        ours = values(spec, xs, [spec.init()] * 4)
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, torch.stack([spec(x, spec.init()) for x in xs]))
+        assert torch.autograd.grad(ours.sum(), xs)[0].dtype == torch.bfloat16
+
+    def test_gradients_are_apart(self):
+        xs = arrays((2, 3), (2, 3))
+        values(AR(), xs).sum().backward()
+        xs[0].grad.zero_()
+        close(xs[1].grad, 2 * xs[1].detach() / 6)
+
+    def test_few_kernels(self):
+        xs = arrays(*[(4, 4)] * 500)
+        values(AR(), xs).sum().backward()
+        for x in xs:
+            x.grad = None
+        with Kernels() as kernels:
+            values(AR(), xs).sum().backward()
+        assert kernels.count < 50
+
+    def test_transforms_and_compile(self):
+        xs = arrays((2, 3), (2, 3))
+        total = lambda x: values(AR(), [x, 2.0 * x]).sum()  # noqa: E731
+        close(torch.func.grad(total)(xs[0].detach()), 10 * xs[0].detach() / 6)
+        close(torch.compile(total, fullgraph=True, backend="aot_eager")(xs[0]), total(xs[0]))
+
+    def test_errors(self):
+        with pytest.raises(ValueError, match="got 0 arrays"):
+            values(AR(), [])
+        with pytest.raises(ValueError, match="got 2 arrays, and params for 1"):
+            values(BatchEntropy(), arrays((2, 3), (2, 3)), [{}])
+        with pytest.raises(ValueError, match=r"learned parameters and got none named \['alpha'\]"):
+            values(BatchEntropy(), arrays((2, 3), (2, 3)))
+        with pytest.raises(TypeError, match="real floating"):
+            values(AR(), [torch.ones(2, dtype=torch.int64)] * 2)
+        xs = arrays((2, 3), (2, 3))
+        total = values(AR(), xs).sum()
+        with torch.no_grad():
+            xs[1].add_(1.0)
+        with pytest.raises(RuntimeError, match="changed in place before backward"):
+            total.backward()
+
+
+def test_large_intermediates_make_small_groups():
+    small, wide = arrays((4, 8), (4, 700))
+    assert at_once(AR(), small, {}) == MOST // 32
+    assert at_once(Covariance(), wide, {}) <= max(1, MOST // (2 * 700))
