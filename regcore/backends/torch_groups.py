@@ -14,7 +14,7 @@ from .. import precision
 from ..replicas import Alone
 from .torch import _full_precision, _unchanged
 
-MOST = 2**19  # elements of the largest array that evaluating a group makes, so that it stays in cache
+MOST = 2**20  # elements of the largest array that evaluating a group makes, so that it stays in cache
 
 
 def values(spec: Any, arrays: Sequence[Tensor], params: Sequence[Mapping[str, Tensor]]) -> Tensor:
