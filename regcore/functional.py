@@ -129,6 +129,11 @@ def refuse_coupled(spec: "Penalty") -> None:
         )
 
 
+def check(spec: "Penalty", x: "Array", params: "Params") -> None:
+    """Raise what `value` raises for such an array and such parameters, without computing anything."""
+    _enter(spec, x, params, None)
+
+
 def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tuple[Any, dict[str, "Array"], "Array"]:
     """Check everything that can be checked without looking at values; give constants the library of `x`."""
     backend = backends.of(x)
@@ -139,12 +144,14 @@ def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tupl
         raise ValueError(f"{spec} got an empty array of shape {shape}; a penalty of nothing is not defined")
     params = {name: _native(backend, param, x) for name, param in params.items()}
     shapes = {name: backend.shape(param) for name, param in params.items()}
-    _check_names(spec, params)
-    _check_params(spec, shapes)
-    for name, kind in spec.inputs().items():
+    learned, inputs = spec.shapes(), spec.inputs()
+    if params or learned or inputs:
+        _check_names(spec, params, learned, inputs)
+        _check_params(spec, shapes, learned)
+    for name, kind in inputs.items():
         if not xp.isdtype(params[name].dtype, kind):
             raise TypeError(f"{spec} got {name} of dtype {params[name].dtype}; expected {kind}: convert it first")
-    spec.check(shape, **{name: shapes[name] for name in spec.inputs()})
+    spec.check(shape, **{name: shapes[name] for name in inputs})
     if mask is not None:
         mask = _native(backend, mask, x)
         _check_mask(spec, shape, backend.shape(mask), xp.isdtype(mask.dtype, "bool"))
@@ -155,8 +162,7 @@ def _native(backend: Any, constant: Any, x: "Array") -> "Array":
     return backend.asarray(constant, x) if isinstance(constant, (numbers.Real, np.ndarray, list)) else constant
 
 
-def _check_names(spec: "Penalty", params: "Params") -> None:
-    learned, inputs = spec.shapes(), spec.inputs()
+def _check_names(spec: "Penalty", params: "Params", learned: Mapping[str, "Shape"], inputs: Mapping[str, str]) -> None:
     if missing := sorted(learned.keys() - params.keys()):
         raise ValueError(
             f"{spec} has learned parameters and got none named {missing}: "
@@ -171,8 +177,8 @@ def _check_names(spec: "Penalty", params: "Params") -> None:
         raise ValueError(f"{spec} got unknown parameters {unknown}; it has {sorted([*learned, *inputs])}")
 
 
-def _check_params(spec: "Penalty", shapes: Mapping[str, "Shape"]) -> None:
-    for name, expected in spec.shapes().items():
+def _check_params(spec: "Penalty", shapes: Mapping[str, "Shape"], learned: Mapping[str, "Shape"]) -> None:
+    for name, expected in learned.items():
         if shapes[name] != expected:
             raise ValueError(
                 f"{spec}: parameter {name!r} has shape {shapes[name]}; expected {expected}, as spec.init() gives"

@@ -3,6 +3,7 @@
 from regcore.report import Report
 
 from .layer import Regularize
+from .many import values
 from .parametrize import Parametrized, parametrize, unparametrize
 from .regularizer import Regularizer
 from .replicas import AllReduce
@@ -17,4 +18,5 @@ __all__ = [
     "parametrize",
     "regularize",
     "unparametrize",
+    "values",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 import torch
 from torch import distributed, nn
 
-from .layer import Values
+from .groups import Call, differentiable
 
 
 class Steps:
@@ -50,7 +50,7 @@ class Steps:
         return sum([p._version for p in self._model]), {name: p._version for name, p in self._learned.items()}
 
 
-def refuse_lost(calls: Mapping[str, list[Values]], on_missing: str, attached: Container[str]) -> None:
+def refuse_lost(calls: Mapping[str, list[Call]], on_missing: str, attached: Container[str]) -> None:
     """Raise RuntimeError, or warn, for sites without values, and raise it for values without a gradient.
 
     Values at `attached` sites are for the report alone.
@@ -67,9 +67,7 @@ def refuse_lost(calls: Mapping[str, list[Values]], on_missing: str, attached: Co
         if on_missing == "warn":
             warnings.warn(message, RuntimeWarning, stacklevel=4)
     detached = [
-        path
-        for path, values in calls.items()
-        if path not in attached and not all(value.requires_grad for call in values for value in call)
+        path for path, ones in calls.items() if path not in attached and not all(differentiable(call) for call in ones)
     ]
     if detached and torch.is_grad_enabled():
         raise RuntimeError(

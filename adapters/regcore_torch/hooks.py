@@ -21,6 +21,11 @@ class Watch:
         self._differentiated = False
         self._grad = True  # whether gradients were enabled where the pass began; a checkpoint disables them inside
 
+    @property
+    def masks(self) -> bool:
+        """Whether there may be a mask."""
+        return self._mask_of is not None
+
     def begin(self, args: Any, kwargs: Any) -> None:
         if leaving():
             return
@@ -86,8 +91,11 @@ class OnSite:
 
     def __init__(self, path: str, site: Regularize, watch: Watch, select: Select, clone: bool) -> None:
         self.path, self.site, self.watch, self.select, self.clone = path, site, watch, select, clone
+        self.waits = site.kind is not None and select is None and not (clone or watch.masks)
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        if self.waits and self.watch.root.training and later(self.path, self.site, output):
+            return None
         if not self.watch.acts(self.site):
             return None
         batch_first = bool(getattr(module, "batch_first", False))  # of recurrent layers
@@ -108,6 +116,14 @@ class Inert:
 
     def __call__(self, *arguments: Any) -> None:
         return None
+
+
+def later(path: str, site: Regularize, output: Any) -> bool:
+    """Whether the site put off what it does; errors name the site."""
+    try:
+        return site.later(output)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"at {path!r}: {error}") from None
 
 
 def observed(path: str, site: Regularize, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 import regcore
 
+from .groups import Call, Values, evaluated, seen, waits
 from .scale import Counted
-
-Values = tuple[Tensor, ...]  # one for each term
 
 MOST_PENDING = 100  # values that wait in a layer that no regularizer empties
 
@@ -46,7 +45,9 @@ class Regularize(nn.Module):
         self.seen: Any = None  # called in backward, where the gradient of the loss arrives at what was attached
         self.counter = torch.zeros((), requires_grad=True)  # the same for compiled code
         self.train_only = True  # a regularizer may ask for evaluation too
-        self._pending: list[Values] = []
+        self.kind: int | None = None  # of the spec, if a regularizer evaluates equal sites together
+        self._checked: Any = None  # a shape and a dtype for which the spec is defined
+        self._pending: list[Call] = []
 
     def forward(self, x: Tensor, mask: Tensor | None = None, **inputs: Tensor) -> Tensor:
         acts = not self.train_only or (self.training and (torch.is_grad_enabled() or self.mode == "attach"))
@@ -56,14 +57,14 @@ class Regularize(nn.Module):
         """Record every term on `x`, and return `x`, with their gradients attached if that is the mode."""
         if isinstance(x, torch.fx.Proxy):
             return x
-        params = {**dict(self.params.items()), **inputs}
         if self.mode == "collect":
-            self._record(tuple(self._value(term, x, params, mask) for term in self.terms))
+            if self.kind is None or mask is not None or inputs or not self.later(x):
+                self._record(self._values(x, mask, inputs))
             return x
         if not torch.compiler.is_compiling():  # compiled code may leave nothing behind while it checkpoints
             with torch.no_grad():
-                self._record(tuple(self._value(term, x, params, mask) for term in self.terms))
-        out = x
+                self._record(self._values(x, mask, inputs))
+        out, params = x, {**dict(self.params.items()), **inputs}
         for term in self.terms:
             scale = (self.loss_scale, self.coefficient(term.name))
             chosen = term.select(params)
@@ -74,17 +75,33 @@ class Regularize(nn.Module):
             out.register_hook(self.seen)
         return out
 
+    def later(self, x: Tensor) -> bool:
+        """Record `x`, to be evaluated when the loss is combined. False if it must be evaluated now."""
+        if not waits(x) or len(self._pending) >= MOST_PENDING:
+            return False
+        call = seen(self.spec, self.terms, self.kind, x, self._modules["params"]._parameters)  # type: ignore
+        if self._checked != (x.shape, x.dtype):
+            regcore.functional.check(self.spec, x, call.params)
+            self._checked = (x.shape, x.dtype)
+        self._pending.append(call)
+        return True
+
     def take(self) -> list[Values]:
         """The recorded values, one tuple over the terms for each call; the layer forgets them."""
-        taken, self._pending = self._pending, []
+        return evaluated(self.calls())
+
+    def calls(self) -> list[Call]:
+        """The same, where calls that a regularizer evaluates together are not evaluated yet."""
+        taken = list(self._pending)
+        self._pending.clear()  # setting an attribute of a module takes longer
         return taken
 
     def coefficient(self, term: str) -> Tensor:
         """The weight of a term, a 0-d buffer."""
-        names = [known.name for known in self.terms]
-        if term not in names:
-            raise ValueError(f"{self.spec} has no term {term!r}; it has {names}")
-        return self.get_buffer(f"coefficient_{term}")
+        coefficient = self._buffers.get(f"coefficient_{term}")
+        if coefficient is None:
+            raise ValueError(f"{self.spec} has no term {term!r}; it has {[known.name for known in self.terms]}")
+        return coefficient
 
     def set_coefficient(self, term: str, coefficient: float) -> None:
         """Weigh a term anew, also after torch.compile. ValueError for an unknown term, inf and NaN."""
@@ -99,10 +116,13 @@ class Regularize(nn.Module):
         """A copy starts with nothing recorded: values that wait are part of a graph, which cannot be copied."""
         return {**self.__dict__, "_pending": [], "seen": None}
 
-    def _value(self, term: regcore.Term, x: Tensor, params: Any, mask: Tensor | None) -> Tensor:
-        return regcore.value(term.spec, x, term.select(params), mask=mask, across=self.across)
+    def _values(self, x: Tensor, mask: Tensor | None, inputs: Any) -> Values:
+        params = {**dict(self.params.items()), **inputs}
+        return tuple(
+            regcore.value(term.spec, x, term.select(params), mask=mask, across=self.across) for term in self.terms
+        )
 
-    def _record(self, values: Values) -> None:
+    def _record(self, values: Call) -> None:
         if recomputing():
             return
         if len(self._pending) >= MOST_PENDING:

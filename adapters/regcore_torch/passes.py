@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .layer import Regularize, Values
+from .groups import Call, origins
+from .layer import Regularize
 from .outputs import tensors
 
 MOST_WAITING = 16  # passes; more means that nobody combines them
@@ -17,7 +18,7 @@ MOST_WAITING = 16  # passes; more means that nobody combines them
 class Pass(NamedTuple):
     """What one forward pass of the model left."""
 
-    calls: dict[str, list[Values]]  # by site
+    calls: dict[str, list[Call]]  # by site
     kind: tuple[bool, bool]  # whether the model trained, whether gradients were enabled
     nodes: tuple[Any, ...]  # of the graph, by one of which the loss is known to depend on it
 
@@ -57,7 +58,7 @@ class Passes:
                 stacklevel=2,
             )
 
-    def take(self, task: Tensor, training: bool) -> dict[str, list[Values]]:
+    def take(self, task: Tensor, training: bool) -> dict[str, list[Call]]:
         """The calls that `task` is to be regularized by; all else that waited is dropped."""
         kind = (training, torch.is_grad_enabled())
         waiting = [*self._waiting, *self._undelimited(kind)]
@@ -68,7 +69,7 @@ class Passes:
     def _undelimited(self, kind: tuple[bool, bool]) -> list[Pass]:
         """Calls that no forward pass of the model surrounds, or a compiled one: each may have a part in the loss."""
         return [
-            Pass({path: [call]}, kind, () if torch.compiler.is_compiling() else _origins(call))
+            Pass({path: [call]}, kind, () if torch.compiler.is_compiling() else origins(call))
             for path, calls in self._collected().items()
             for call in calls
         ]
@@ -78,14 +79,8 @@ class Passes:
         self._collected()
         self._waiting = []
 
-    def _collected(self) -> dict[str, list[Values]]:
-        return {path: site.take() for path, site in self._sites.items()}
-
-
-def _origins(call: Values) -> tuple[Any, ...]:
-    """Where the values came from: compiled code, which gave the output of the model too, or what was penalized."""
-    nodes = [value.grad_fn for value in call if value.grad_fn is not None]
-    return (*nodes, *(before for node in nodes for before, _ in node.next_functions if before is not None))
+    def _collected(self) -> dict[str, list[Call]]:
+        return {path: site.calls() for path, site in self._sites.items()}
 
 
 def _alive(task: Tensor, waiting: list[Pass]) -> list[Pass]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from regcore.report import Report
 
+from .groups import Row
 from .layer import Regularize
 
 
@@ -34,13 +35,15 @@ class Record:
         self._expected = self._of(paths)
         self._reached -= self._expected
 
-    def note(self, path: str, term: str, calls: int, value: Tensor) -> None:
-        """A term of the loss, of so many calls."""
-        name = f"{path}/{term}"
-        self._fired[name] += calls
-        self.last[name] = value.detach()
-        if value.requires_grad and not torch.compiler.is_compiling():
-            value.register_hook(functools.partial(self._saw, {name}))
+    def note(self, row: Row) -> None:
+        """A term of the loss, at all its sites."""
+        names = [f"{path}/{row.term.name}" for path in row.paths]
+        values = row.values.detach()
+        self.last.update(zip(names, values.unbind() if values.ndim else (values,), strict=True))
+        for name in names:
+            self._fired[name] += row.calls
+        if row.values.requires_grad and not torch.compiler.is_compiling():
+            row.values.register_hook(functools.partial(self._saw, set(names)))
 
     def unreached(self) -> set[str]:
         """The terms of the last loss to which backward did not come."""

@@ -1,6 +1,7 @@
 """The handle of a regularized model: the total loss, and the report of what every penalty was."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +12,9 @@ import regcore
 from regcore.report import Report, problems
 
 from .checks import Steps, refuse_apart, refuse_lost
+from .groups import Call, Row, Seen, evaluated, grouped
 from .hooks import Watch, observed
-from .layer import Regularize, Values
+from .layer import Regularize
 from .record import Record
 from .scale import publish
 from .sites import Weight
@@ -35,6 +37,7 @@ class Regularizer(nn.Module):
         weights: Mapping[str, Weight],
         calls: str,
         on_missing: str,
+        together: bool,
     ) -> None:
         super().__init__()
         self.sites = nn.ModuleDict({_key(path): site for path, site in own.items()})
@@ -48,6 +51,9 @@ class Regularizer(nn.Module):
         self._ended = ""  # why it is of no use any more
         for site in self._every.values():
             site.loss_scale, site.train_only = self._loss_scale, watch.train_only
+            site.kind = None
+        if together:
+            _number(self._every)
 
     @property
     def root(self) -> nn.Module:
@@ -87,7 +93,7 @@ class Regularizer(nn.Module):
 
     def terms(self) -> dict[str, Tensor]:
         """The unweighted, detached value of each term in the last combine, by `<site>/<term>`."""
-        return dict(self._record.last)
+        return {name: self._record.last[name] for name in self._record.names if name in self._record.last}
 
     def report(self) -> dict[str, Report]:
         """What happened so far, by `<site>/<term>`. Of what is attached in compiled code, only what backward tells."""
@@ -133,28 +139,50 @@ class Regularizer(nn.Module):
         ended = "this regularizer is a copy, whose model has no hooks"
         return {**self.__dict__, "hooks": [], "_ended": ended}
 
-    def _terms(self, calls: Mapping[str, list[Values]], micro_batches: int) -> list[tuple[Tensor, Tensor, bool]]:
-        terms = []
-        for path, values in calls.items():
-            site = self._every[path]
-            for term, *ofterm in zip(site.terms, *values, strict=True) if values else ():
-                value = CALLS[self._calls](ofterm)
-                self._record.note(path, term.name, len(ofterm), value)
-                if site.mode == "collect":
-                    weight = site.coefficient(term.name).to(value.dtype)
-                    divided = weight if term.coupled or micro_batches == 1 else weight / micro_batches
-                    terms.append((divided, value, term.coupled))
+    def _terms(self, calls: Mapping[str, list[Call]], micro_batches: int) -> list[tuple[Any, Tensor, bool]]:
+        terms: list[tuple[Any, Tensor, bool]] = []
+        for row in self._rows(calls):
+            self._record.note(row)
+            sites = [self._every[path] for path in row.paths]
+            if sites[0].mode != "collect":
+                continue
+            weights = [site.coefficient(row.term.name) for site in sites]
+            weight = (torch.stack(weights) if row.values.ndim else weights[0]).to(row.values.dtype)
+            divided = weight if row.term.coupled or micro_batches == 1 else weight / micro_batches
+            one = (1.0, torch.dot(divided, row.values)) if row.values.ndim else (divided, row.values)
+            terms.append((*one, row.term.coupled))
         return terms
 
-    def _weigh(self, path: str) -> Values:
+    def _rows(self, calls: Mapping[str, list[Call]]) -> list[Row]:
+        later, rows = {}, []
+        for path, ones in calls.items():
+            if len(ones) == 1 and isinstance(ones[0], Seen):
+                later[path] = ones[0]
+            elif ones:
+                terms = zip(self._every[path].terms, *evaluated(ones), strict=True)
+                rows += [Row([path], term, CALLS[self._calls](values), len(values)) for term, *values in terms]
+        return rows + grouped(later)
+
+    def _weigh(self, path: str) -> Call:
         site = self._every[path]
         try:
             weight = self._weights[path].read()
         except ValueError as error:
             raise ValueError(f"at {path!r}: {error}") from None
         observed(path, site, weight)
-        (values,) = site.take()
-        return tuple([getattr(value, "full_tensor", lambda value=value: value)() for value in values])  # of a DTensor
+        (call,) = site.calls()
+        if isinstance(call, Seen):
+            return call
+        return tuple([getattr(value, "full_tensor", lambda value=value: value)() for value in call])  # of a DTensor
+
+
+def _number(sites: Mapping[str, Regularize]) -> None:
+    """Give sites whose penalties are equal, and may be evaluated together, the number of their kind."""
+    specs = {path: site.spec for path, site in sites.items() if site.mode == "collect" and site.across is regcore.Alone}
+    times = Counter(specs.values())
+    kinds = {spec: kind for kind, spec in enumerate(times)}
+    for path, spec in specs.items():
+        sites[path].kind = kinds[spec] if times[spec] > 1 else None
 
 
 def _key(path: str) -> str:

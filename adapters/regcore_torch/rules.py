@@ -30,6 +30,7 @@ def regularize(
     on_missing: str = "error",
     clone: bool | None = None,
     across: Any = regcore.Alone,
+    together: bool = True,
 ) -> Regularizer:
     """Regularize the outputs of the modules and the weights that `rules` name, and the `Regularize` layers of a model.
 
@@ -52,6 +53,8 @@ def regularize(
     clone:      whether to keep a copy of what is penalized, because the model changes it in place afterwards; by
                 default if a module of the model has `inplace=True`
     across:     sums statistics of a batch over replicas, such as `AllReduce()`
+    together:   whether sites with equal penalties and shapes are evaluated together, when the loss is combined, as one
+                node of the graph; see docs/pytorch.md for what is evaluated in the hook all the same
 
     Raises ValueError for a glob that matches nothing, for a penalty that needs inputs beside `x`, for a penalty that
     multiplies the task loss where gradients are attached, and if there is nothing to regularize at all.
@@ -72,7 +75,7 @@ def regularize(
     clone = any(getattr(m, "inplace", False) for m in modules.values()) if clone is None else clone
     watch = Watch(modules[""], Passes({**layers, **hooked}), train_only, mask)
     weights = {f"{WEIGHT}{path}": sites.weight[path] for path in sites.weights}
-    reg = Regularizer(watch, {**hooked, **weighed}, layers, weights, calls, on_missing)
+    reg = Regularizer(watch, {**hooked, **weighed}, layers, weights, calls, on_missing, together)
     reg.hooks = [
         modules[path].register_forward_hook(OnSite(path, site, watch, selects.get(path), clone))
         for path, site in hooked.items()
