@@ -1,0 +1,81 @@
+"""Jobs of the table in a process of their own: `python -m benchmarks.child JOBS` prints a line of JSON for each."""
+
+import dataclasses
+import functools
+import json
+import sys
+import traceback
+from typing import Any
+
+from . import floors, memory, timing
+from .row import LOOSE, Row, difference
+from .rows import ROWS
+
+BY_NAME = {row.name: row for row in ROWS}
+
+
+def main() -> None:
+    for job in json.loads(sys.argv[1]):
+        try:
+            if job["device"] == "cuda":
+                _number_format(job["setting"])
+            found = {"timed": timed, "measured": measured}[job["task"]](BY_NAME[job["row"]], job)
+        except Exception as error:
+            traceback.print_exc()
+            found = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        print(json.dumps({**job, **found}), flush=True)
+
+
+def timed(row: Row, job: dict[str, Any]) -> dict[str, Any]:
+    """Agreement first, then times."""
+    make = functools.partial(row.steps, setting=job["setting"], device=job["device"], plain=job["plain"])
+    shape = tuple(job["shape"])
+    steps = make(shape)
+    steps = {name: steps[name] for name in job["variants"]}
+    agreement = agreed(row, steps, make, job["setting"]) if "peer" in steps or row.oracle else {}
+    if not agreement.get("agrees", True):
+        return {"agreement": agreement, "error": "ours and the peer do not agree"}
+    clock = timing.clock(job["device"], job["wall"])
+    times = timing.rounds(steps, clock, job["seconds"])
+    rates = floors.rates(row.library, job["setting"], job["device"], clock, small=job["small"])
+    size = 2 if job["setting"] == "bfloat16" else 4
+    ratio = {"faster": timing.ratios(times, "peer", "ours")} if "peer" in times else {}
+    if "none" in times:
+        ratio |= {"step": timing.ratios(times, "ours", "none"), "peer_step": timing.ratios(times, "peer", "none")}
+    return {
+        "agreement": agreement,
+        "rounds": len(times["ours"]),
+        "seconds_each": {name: timing.quartiles(each) for name, each in times.items()},
+        "ratios": ratio,
+        "rates": rates,
+        "floor": floors.floor(row, shape, size, rates),
+    }
+
+
+def agreed(row: Row, steps: Any, make: Any, setting: str) -> dict[str, Any]:
+    """How far ours is from the peer, at the shape itself; from the oracle, where there is one, at the quick shape."""
+    if row.oracle:
+        steps = dataclasses.replace(row, peer=row.oracle).steps(row.quick, **make.keywords)
+    value, gradient = difference(steps["ours"](), steps["peer"]())
+    tolerance = LOOSE if setting in ("tf32", "bfloat16") else row.tolerance
+    return {"value": value, "gradient": gradient, "agrees": value <= tolerance[0] and gradient <= tolerance[1]}
+
+
+def measured(row: Row, job: dict[str, Any]) -> dict[str, Any]:
+    """Extra memory of one variant; of eager PyTorch also kernels, products and what is saved."""
+    make = functools.partial(row.steps, setting=job["setting"], device=job["device"], plain=job["plain"])
+    step, warm = make(tuple(job["shape"]))[job["variant"]], make(row.quick)[job["variant"]]
+    found: dict[str, Any] = {"extra": memory.extra(row, step, warm, job["device"])}
+    if row.library == "torch" and job["device"] == "cpu":
+        found["counts"] = memory.counts(step)
+    return found
+
+
+def _number_format(setting: str) -> None:
+    import torch
+
+    torch.set_float32_matmul_precision("high" if setting == "tf32" else "highest")
+
+
+if __name__ == "__main__":
+    main()
