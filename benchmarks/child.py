@@ -36,8 +36,9 @@ def timed(row: Row, job: dict[str, Any]) -> dict[str, Any]:
     if not agreement.get("agrees", True):
         return {"agreement": agreement, "error": "ours and the peer do not agree"}
     clock = timing.clock(job["device"], job["wall"])
-    times = timing.rounds(steps, clock, job["seconds"])
-    rates = floors.rates(row.library, job["setting"], job["device"], clock, small=job["small"])
+    sample = timing.SAMPLE / 20 if job["small"] else timing.SAMPLE
+    times = timing.rounds(steps, clock, job["seconds"], sample)
+    rates = floors.rates(row.library, job["setting"], job["device"], clock, sample)
     size = 2 if job["setting"] == "bfloat16" else 4
     ratio = {"faster": timing.ratios(times, "peer", "ours")} if "peer" in times else {}
     if "none" in times:

@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 
 from .row import Row, Shape
-from .timing import Clock, quartiles, rounds
+from .timing import SAMPLE, Clock, quartiles, rounds
 
 COPIED = 1 << 25  # float32 numbers, 128 MB
 SIDE = 2048
 
 
-def rates(library: str, setting: str, device: str, clock: Clock, small: bool = False) -> dict[str, float]:
-    """By "bytes" and "flops"; a copy reads and writes each byte."""
+def rates(library: str, setting: str, device: str, clock: Clock, sample: float = SAMPLE) -> dict[str, float]:
+    """By "bytes" and "flops"; a copy reads and writes each byte. Of small arrays where a sample is short."""
+    small = sample < SAMPLE
     copied, side = (1 << 12, 64) if small else (COPIED, SIDE)
     copy, product, size = (_in_torch if library.startswith("torch") else _in_numpy)(copied, side, setting, device)
-    times = rounds({"copy": copy, "product": product}, clock, 1.0)
+    times = rounds({"copy": copy, "product": product}, clock, 0.0 if small else 1.0, sample)
     return {
         "bytes": 2.0 * copied * size / quartiles(times["copy"])[1],
         "flops": 2.0 * side**3 / quartiles(times["product"])[1],

@@ -63,7 +63,8 @@ MATRIX = {"quick": (40, 8), "tolerance": (1e-5, 1e-3)}
 ROWS = [
     Row(name="ar", peer="ar", spec=AR, passes=3, spare=0.05, faster={"pooled": 3.5, "default": 4.5}, **SEQUENCE),
     Row(name="tar", peer="tar", spec=TAR, passes=3, spare=0.05, faster={"pooled": 2.8, "default": 6}, **SEQUENCE),
-    Row(name="ar+tar", peer="ar_tar", spec=both, passes=3, spare=0.05, faster={"pooled": 3.5, "default": 9}, **SEQUENCE),
+    Row(name="ar+tar", peer="ar_tar", spec=both, passes=3, spare=0.05, faster={"pooled": 3.5, "default": 9},
+        **SEQUENCE),
     Row(name="lstm-step", kind="lstm", peer="ar_tar", spec=both, shape=(20, 70, 400), quick=(2, 4, 8), step=1.05),
     Row(name="lbe", peer="entropy", spec=batch_entropy, shape=(4096, 4096), quick=(16, 8), passes=4, faster=6),
     Row(name="lbe-500x32", kind="layers", peer="entropies", spec=BatchEntropy, shape=(500, 256, 32), quick=(5, 16, 8),

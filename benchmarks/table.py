@@ -58,8 +58,8 @@ def _counts(rows: list[Record]) -> str:
         "kernels",
         "GFLOP",
         "saved",
-        "value differs",
-        "gradient differs",
+        "value off",
+        "gradient off",
     ]
     return grid(head, [_count(row) for row in rows if row["settings"]])
 

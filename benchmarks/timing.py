@@ -16,10 +16,10 @@ LEAST, MOST = 5, 41  # rounds
 Clock = Callable[[], float]
 
 
-def rounds(steps: Mapping[str, Step], clock: Clock, seconds: float) -> dict[str, list[float]]:
+def rounds(steps: Mapping[str, Step], clock: Clock, seconds: float, sample: float = SAMPLE) -> dict[str, list[float]]:
     """Seconds of a call of each variant in each round; as many rounds as fit into `seconds`, but at least 5."""
     order, shuffle = list(steps), random.Random(0)
-    repeats = {name: max(1, math.ceil(SAMPLE / max(_sample(step, 1, clock), 1e-9))) for name, step in steps.items()}
+    repeats = {name: max(1, math.ceil(sample / max(_sample(step, 1, clock), 1e-9))) for name, step in steps.items()}
     first = sum([_sample(step, repeats[name], clock) * repeats[name] for name, step in steps.items()])  # warm-up
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(min(MOST, max(LEAST, int(seconds / max(first, 1e-9))))):
