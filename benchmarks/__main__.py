@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import machine
+from . import accuracy, machine, page, scaling, table
 from .records import record
 from .rows import chosen
-from .running import jobs, run
-from .table import tables
+from .running import ROOT, jobs, run
+
+PAGE = ROOT / "docs" / "performance.md"
+OTHERS = {"scaling": scaling, "accuracy": accuracy}
 
 
 def main() -> int:
@@ -29,18 +31,22 @@ def main() -> int:
     if options.list:
         print("\n".join([f"{row.name:18}{row.library:15}{'x'.join(map(str, row.shape))}" for row in rows]))
         return 0
+    if options.command == "page":
+        PAGE.write_text(page.filled(PAGE.read_text(encoding="utf-8"), PAGE.parent), encoding="utf-8")
+        return 0
     if options.device == "cuda":
         rows = [row for row in rows if row.library == "torch"]
         if not _cuda_is_here():
             print("not run: PyTorch finds no CUDA device", file=sys.stderr)
             return 1
-    return _measure(rows, options)
+    return _measure(rows, options) if options.command == "table" else _other(OTHERS[options.command], options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("command", nargs="?", default="table", choices=["table", *OTHERS, "page"])
     parser.add_argument("--rows", default="*", metavar="GLOBS", help="such as 'ar*,cos2' (all)")
     parser.add_argument("--list", action="store_true", help="name the rows")
     parser.add_argument("--quick", action="store_true", help="small arrays: whether it works, not how fast it is")
@@ -68,14 +74,27 @@ def _measure(rows: list[Any], options: argparse.Namespace) -> int:
             f"{job['row']} {job['task']} {job.get('variant', job['setting'])} {job.get('error', '')}", file=sys.stderr
         )
         results["rows"] = [record(row, done[row.name], options.device) for row in rows if done[row.name]]
-        if options.json:
-            options.json.write_text(json.dumps(results, indent=1) + "\n")
-    print(tables(results))
+        _write(results, options)
+    print(table.tables(results))
+    return 1 if any(row["errors"] for row in results["rows"]) else 0
+
+
+def _other(module: Any, options: argparse.Namespace) -> int:
+    about = machine.describe(options.wall, options.plain, options.device)
+    results = {"machine": about, **module.measure(options)}
+    _write(results, options)
+    print(module.tables(results))
+    return 0
+
+
+def _write(results: dict[str, Any], options: argparse.Namespace) -> None:
+    """Only what was asked for."""
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.picture:
         from .picture import draw
 
         draw(results, options.picture)
-    return 1 if any(row["errors"] for row in results["rows"]) else 0
 
 
 def _cuda_is_here() -> bool:

@@ -42,7 +42,8 @@ def timed(row: Row, job: dict[str, Any]) -> dict[str, Any]:
     size = 2 if job["setting"] == "bfloat16" else 4
     ratio = {"faster": timing.ratios(times, "peer", "ours")} if "peer" in times else {}
     if "none" in times:
-        ratio |= {"step": timing.ratios(times, "ours", "none"), "peer_step": timing.ratios(times, "peer", "none")}
+        steps = {"step": "ours", "peer_step": "peer"}
+        ratio |= {name: timing.ratios(times, over, "none") for name, over in steps.items() if over in times}
     return {
         "agreement": agreement,
         "rounds": len(times["ours"]),

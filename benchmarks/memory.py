@@ -1,6 +1,7 @@
 """How much memory a step takes beyond its inputs and the gradient, and how many kernels and products it runs."""
 
 import ctypes
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from .row import Row, Step
 
+SIZES = {"torch.bfloat16": 2}  # of a number; all others are float32
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -47,7 +49,7 @@ def _on_cuda(step: Step, warm: Step) -> int:
 
 
 def _bytes(gradients: list[Any]) -> int:
-    return sum([int(gradient.nbytes) for gradient in gradients])
+    return sum([math.prod(gradient.shape) * SIZES.get(str(gradient.dtype), 4) for gradient in gradients])
 
 
 def _status(name: str) -> int:
@@ -80,13 +82,13 @@ def _kernels() -> Iterator[list[int]]:
 
 @contextmanager
 def _saved() -> Iterator[dict[int, int]]:
-    """Bytes of each storage that is saved, by its address."""
+    """Bytes of each storage that is saved and is no input, by its address."""
     import torch
 
     found: dict[int, int] = {}
 
     def pack(tensor: Any) -> Any:
-        if not tensor.is_leaf:
+        if not (tensor if tensor._base is None else tensor._base).is_leaf:
             storage = tensor.untyped_storage()
             found[storage.data_ptr()] = storage.nbytes()
         return tensor

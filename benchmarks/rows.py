@@ -87,7 +87,7 @@ ROWS = [
         tolerance=SIGNS),
     Row(name="max-chunks", peer="chunks", oracle="largest", spec=MaxCosine, shape=(16384, 512), quick=(40, 8),
         flops=search, faster=1 / 1.1, tolerance=SIGNS),
-    Row(name="max-bf16", peer="largest", spec=bf16_search, shape=(16384, 512), quick=(40, 8), flops=search, faster=7,
+    Row(name="max-bf16", peer="largest", spec=bf16_search, shape=(8192, 512), quick=(40, 8), flops=search, faster=7,
         tolerance=(1e-3, 0.3)),
     Row(name="selfmodel", peer="self_model", spec=self_model, shape=(16384, 512), quick=(8, 512), flops=residual,
         faster=1.5, memory=1 / 30),

@@ -16,7 +16,8 @@ Job = dict[str, Any]  # what to do, and after it also what was found
 ROOT = Path(__file__).parent.parent
 MALLOC = {"pooled": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}}
 MEASURED = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # so that what is freed is given back
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREADS = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS")]
+THREADS += [f"TF_NUM_{kind}_THREADS" for kind in ("INTRAOP", "INTEROP")]
 LONGEST = 3600.0  # seconds for a process
 
 

@@ -10,18 +10,22 @@ REACHED = {True: "yes", False: "no", None: "not run"}
 
 def tables(results: dict[str, Any]) -> str:
     """All of a JSON file."""
-    parts = [f"{name}: {value}" for name, value in results["machine"].items() if value]
     rows = results["rows"]
-    lines = ["; ".join(parts) + ".", "", _times(rows), "", _counts(rows)]
+    lines = [described(results), "", _times(rows), "", _counts(rows)]
     if errors := [f"- {row['name']}: {error}" for row in rows for error in row["errors"]]:
         lines += ["", "FAILED:", "", *errors]
-    if device := results["machine"].get("cuda") or "":
-        return "\n".join([*lines, "", f"On {device}."])
-    return "\n".join([*lines, "", "GPU: not run; PyTorch found no CUDA device."])
+    if not results["machine"]["cuda"]:
+        lines += ["", "GPU: not run; this machine has none, or was not asked for it."]
+    return "\n".join(lines)
+
+
+def described(results: dict[str, Any]) -> str:
+    """What the run took place on."""
+    return "; ".join([f"{name}: {value}" for name, value in results["machine"].items() if value]) + "."
 
 
 def _times(rows: list[Record]) -> str:
-    head = ["row", "library", "shape", "memory", "peer", "ours", "ratio", "target", "reached", "floor", "of floor"]
+    head = ["row", "library", "shape", "malloc", "peer", "ours", "ratio", "target", "reached", "floor", "of floor"]
     return grid(head, [_time(row, setting) for row in rows for setting in row["settings"]])
 
 

@@ -1,7 +1,6 @@
 """Forward and backward in a tf.function, beside the natural expressions."""
 
 import functools
-import os
 from typing import Any
 
 import tensorflow as tf
@@ -38,7 +37,6 @@ def mean_square(x: Any) -> Any:
 
 
 def array(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: str) -> dict[str, Step]:
-    _threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     named = {name: tf.convert_to_tensor(a) for name, a in arrays(spec, shape).items()}
 
     def ours(x: Any, **params: Any) -> Any:
@@ -63,9 +61,3 @@ def _differentiated(function: Any) -> Any:
 def _step(function: Any, named: dict[str, Any]) -> tuple[Any, list[Any]]:
     value, gradients = function(named)
     return value, gradients
-
-
-def _threads(count: int) -> None:
-    if tf.config.threading.get_intra_op_parallelism_threads() != count:
-        tf.config.threading.set_intra_op_parallelism_threads(count)
-        tf.config.threading.set_inter_op_parallelism_threads(count)

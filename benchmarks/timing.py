@@ -19,26 +19,28 @@ Clock = Callable[[], float]
 def rounds(steps: Mapping[str, Step], clock: Clock, seconds: float, sample: float = SAMPLE) -> dict[str, list[float]]:
     """Seconds of a call of each variant in each round; as many rounds as fit into `seconds`, but at least 5."""
     order, shuffle = list(steps), random.Random(0)
-    repeats = {name: max(1, math.ceil(sample / max(_sample(step, 1, clock), 1e-9))) for name, step in steps.items()}
-    first = sum([_sample(step, repeats[name], clock) * repeats[name] for name, step in steps.items()])  # warm-up
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(min(MOST, max(LEAST, int(seconds / max(first, 1e-9))))):
-        shuffle.shuffle(order)
-        for name in order:
-            times[name].append(_sample(steps[name], repeats[name], clock))
-    return times
-
-
-def _sample(step: Step, repeats: int, clock: Clock) -> float:
     gc.collect()
     gc.disable()
     try:
-        start = clock()
-        for _ in range(repeats):
-            step()
-        return (clock() - start) / repeats
+        once = {name: _call(step, 1, clock) for name, step in steps.items()}
+        repeats = {name: math.ceil(sample / min(max(each, 1e-9), sample)) for name, each in once.items()}
+        round_ = sum([repeats[name] * each for name, each in once.items()])
+        for _ in range(min(MOST, max(LEAST, int(seconds / round_)))):
+            shuffle.shuffle(order)
+            for name in order:
+                times[name].append(_call(steps[name], repeats[name], clock))
     finally:
         gc.enable()
+    return times
+
+
+def _call(step: Step, repeats: int, clock: Clock) -> float:
+    """The mean of so many calls."""
+    start = clock()
+    for _ in range(repeats):
+        step()
+    return (clock() - start) / repeats
 
 
 def quartiles(values: list[float]) -> list[float]:
