@@ -1,7 +1,6 @@
 """Values of 2^27 normal numbers against float64, and whether they depend on the number of threads."""
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 import regcore
 
-from .running import ROOT, THREADS
+from .running import ROOT, environment
 from .table import described, grid
 
 LIBRARIES = ("numpy", "torch", "jax", "tensorflow")
@@ -26,9 +25,9 @@ def measure(options: Any) -> dict[str, Any]:
 
 
 def _child(library: str, threads: int, quick: bool) -> dict[str, Any]:
-    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    env = environment({"task": "timed", "setting": "default", "wall": threads == 2})
     command = [sys.executable, "-m", "benchmarks.accuracy", library, str(int(quick))]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode:
         return {"error": " ".join(done.stderr.strip().splitlines()[-1:])}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -1,17 +1,17 @@
 """Jobs of the table in a process of their own: `python -m benchmarks.child JOBS` prints a line of JSON for each."""
 
 import dataclasses
-import functools
 import json
 import sys
 import traceback
 from typing import Any
 
 from . import floors, memory, timing
-from .row import LOOSE, Row, difference
+from .row import LOOSE, Row, Step, difference
 from .rows import ROWS
 
 BY_NAME = {row.name: row for row in ROWS}
+HOW = ("setting", "device", "plain")
 
 
 def main() -> None:
@@ -28,11 +28,10 @@ def main() -> None:
 
 def timed(row: Row, job: dict[str, Any]) -> dict[str, Any]:
     """Agreement first, then times."""
-    make = functools.partial(row.steps, setting=job["setting"], device=job["device"], plain=job["plain"])
-    shape = tuple(job["shape"])
-    steps = make(shape)
-    steps = {name: steps[name] for name in job["variants"]}
-    agreement = agreed(row, steps, make, job["setting"]) if "peer" in steps or row.oracle else {}
+    shape, how = tuple(job["shape"]), {name: job[name] for name in HOW}
+    every = row.steps(shape, **how)
+    steps = {name: every[name] for name in job["variants"]}
+    agreement = agreed(row, steps, how) if "peer" in steps or row.oracle else {}
     if not agreement.get("agrees", True):
         return {"agreement": agreement, "error": "ours and the peer do not agree"}
     clock = timing.clock(job["device"], job["wall"])
@@ -54,19 +53,19 @@ def timed(row: Row, job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def agreed(row: Row, steps: Any, make: Any, setting: str) -> dict[str, Any]:
+def agreed(row: Row, steps: dict[str, Step], how: dict[str, Any]) -> dict[str, Any]:
     """How far ours is from the peer, at the shape itself; from the oracle, where there is one, at the quick shape."""
     if row.oracle:
-        steps = dataclasses.replace(row, peer=row.oracle).steps(row.quick, **make.keywords)
+        steps = dataclasses.replace(row, peer=row.oracle).steps(row.quick, **how)
     value, gradient = difference(steps["ours"](), steps["peer"]())
-    tolerance = LOOSE if setting in ("tf32", "bfloat16") else row.tolerance
+    tolerance = LOOSE if how["setting"] in ("tf32", "bfloat16") else row.tolerance
     return {"value": value, "gradient": gradient, "agrees": value <= tolerance[0] and gradient <= tolerance[1]}
 
 
 def measured(row: Row, job: dict[str, Any]) -> dict[str, Any]:
     """Extra memory of one variant; of eager PyTorch also kernels, products and what is saved."""
-    make = functools.partial(row.steps, setting=job["setting"], device=job["device"], plain=job["plain"])
-    step, warm = make(tuple(job["shape"]))[job["variant"]], make(row.quick)[job["variant"]]
+    how = {name: job[name] for name in HOW}
+    step, warm = (row.steps(shape, **how)[job["variant"]] for shape in (tuple(job["shape"]), row.quick))
     found: dict[str, Any] = {"extra": memory.extra(row, step, warm, job["device"])}
     if row.library == "torch" and job["device"] == "cpu":
         found["counts"] = memory.counts(step)

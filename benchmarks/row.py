@@ -52,7 +52,9 @@ class Row:
 
     def settings(self, device: str) -> tuple[str, ...]:
         """Ways of handing out memory on a CPU, number formats on a GPU."""
-        return CUDA if device == "cuda" else CPU.get(self.library, ("default",))
+        if device == "cuda":
+            return CUDA if self.kind == "array" else CUDA[:2]  # models are in float32
+        return CPU.get(self.library, ("default",))
 
     def target(self, setting: str) -> float | None:
         """The least ratio of times."""

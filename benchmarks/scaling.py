@@ -32,7 +32,7 @@ def _vary(sizes: Iterable[int], *rest: int) -> tuple[Shape, ...]:
 
 VECTORS, SMALL = _vary((1024, 2048, 4096, 8192), 256), _vary((16, 32, 64), 8)
 CURVES = [
-    Curve("mean |cos|", "abscos", "m", 0, VECTORS, SMALL, 2.0, 1.0),
+    Curve("mean abs(cos)", "abscos", "m", 0, VECTORS, SMALL, 2.0, 1.0),
     Curve("mean cos^2", "cos2", "m", 0, _vary((4096, 8192, 16384, 32768), 256), SMALL, 1.0, 1.0),
     Curve("max cos^2", "max", "m", 0, VECTORS, SMALL, 2.0, 1.0),
     Curve("covariance", "cov-256", "n", 0, _vary((128, 256, 512, 1024), 4096), SMALL, 2.0, 1.0),

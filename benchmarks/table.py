@@ -3,6 +3,7 @@
 from typing import Any
 
 from .records import Record, Verdict, layer_kernels, of_counts, of_times
+from .rows import ROWS
 
 UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"), (1, "B"))
 REACHED = {True: "yes", False: "no", None: "not run"}
@@ -14,6 +15,8 @@ def tables(results: dict[str, Any]) -> str:
     lines = [described(results), "", _times(rows), "", _counts(rows)]
     if errors := [f"- {row['name']}: {error}" for row in rows for error in row["errors"]]:
         lines += ["", "FAILED:", "", *errors]
+    if missing := sorted({row.name for row in ROWS} - {row["name"] for row in rows}):
+        lines += ["", f"Rows not run: {', '.join(missing)}."]
     if not results["machine"]["cuda"]:
         lines += ["", "GPU: not run; this machine has none, or was not asked for it."]
     return "\n".join(lines)
