@@ -13,7 +13,8 @@ COLORS = {"pooled": "#0072b2", "default": "#d55e00", "float32": "#0072b2", "tf32
 
 def draw(results: dict[str, Any], path: Path) -> None:
     """Whatever a JSON file has."""
-    figure = Figure(figsize=(10, 9), layout="constrained")
+    bars = sum([len(row["settings"]) for row in results.get("rows", [])])
+    figure = Figure(figsize=(10, max(5, 1 + bars / 5)), layout="constrained")
     if "rows" in results:
         _ratios(figure.subplots(), results["rows"])
     else:

@@ -75,7 +75,11 @@ def of_counts(record: Record) -> list[Verdict]:
         verdicts.append(Verdict("of the input as extra memory", got, targets["spare"]))
     if "kernels" in targets:
         verdicts.append(
-            Verdict("kernels a layer", layer_kernels(record, "ours") if counts else None, targets["kernels"])
+            Verdict(
+                "kernels a layer",
+                layer_kernels(record, "ours") if {"none", "ours"} <= counts.keys() else None,
+                targets["kernels"],
+            )
         )
     return verdicts
 

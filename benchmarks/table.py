@@ -1,5 +1,6 @@
 """What was recorded as tables, for the terminal and for the page."""
 
+from statistics import median
 from typing import Any
 
 from .records import Record, Verdict, layer_kernels, of_counts, of_times
@@ -12,7 +13,7 @@ REACHED = {True: "yes", False: "no", None: "not run"}
 def tables(results: dict[str, Any]) -> str:
     """All of a JSON file."""
     rows = results["rows"]
-    lines = [described(results), "", _times(rows), "", _counts(rows)]
+    lines = [described(results), "", _rates(rows), "", _times(rows), "", _counts(rows)]
     if errors := [f"- {row['name']}: {error}" for row in rows for error in row["errors"]]:
         lines += ["", "FAILED:", "", *errors]
     if missing := sorted({row.name for row in ROWS} - {row["name"] for row in rows}):
@@ -25,6 +26,19 @@ def tables(results: dict[str, Any]) -> str:
 def described(results: dict[str, Any]) -> str:
     """What the run took place on."""
     return "; ".join([f"{name}: {value}" for name, value in results["machine"].items() if value]) + "."
+
+
+def _rates(rows: list[Record]) -> str:
+    """Medians over the rows of PyTorch of what the floors are taken from."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for row in (row for row in rows if row["library"] == "torch"):
+        for setting, timed in row["settings"].items():
+            found.setdefault(setting, []).append(timed["rates"])
+    each = []
+    for setting, rates in found.items():
+        copied, products = (median([rate[kind] for rate in rates]) / 1e9 for kind in ("bytes", "flops"))
+        each.append(f"{setting}: copies {copied:.3g} GB/s, products {products:.3g} GFLOP/s")
+    return f"Rates in PyTorch, {'; '.join(each)}." if each else "Rates in PyTorch: not run."
 
 
 def _times(rows: list[Record]) -> str:
@@ -74,7 +88,7 @@ def _counts(rows: list[Record]) -> str:
 def _count(row: Record) -> list[str]:
     counts, verdicts = row["counts"], of_counts(row)
     agreement = next(iter(row["settings"].values()))["agreement"]
-    layers = row["kind"] == "layers" and "none" in counts and "ours" in counts and "peer" in counts
+    layers = row["kind"] == "layers" and {"none", "peer", "ours"} <= counts.keys()
     kernels = {name: layer_kernels(row, name) for name in ("peer", "ours")} if layers else _each(counts, "kernels")
     return [
         row["name"],
