@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 AT_ONCE := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-all lint conformance clean
+.PHONY: demo test test-all lint conformance bench clean
 
 demo: .venv/.ready
 	$(BIN)/python -m examples.demo $(ARGS)
@@ -25,6 +25,9 @@ lint: .venv/.ready
 
 conformance: .venv/.ready
 	$(BIN)/python -m regcore_conformance $(ARGS)
+
+bench: .venv/.ready
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # torch goes first and pinned: left to choose, pip takes a build with gigabytes of CUDA libraries.
 .venv/.ready: pyproject.toml constraints.txt
