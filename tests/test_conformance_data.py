@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import regcore
-from regcore import L1, L2, TAR, BatchEntropy, HoyerSquare, Variance
+import regcore.blocks
+from regcore import L1, L2, TAR, BatchEntropy, HoyerSquare, MeanCosine, OffDiagonalOrthogonality, Variance
 
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
@@ -220,6 +221,17 @@ def test_a_gradient_that_is_held_constant_is_caught():
     assert torch.is_grad_enabled()
 
 
+def test_second_derivatives_do_not_see_what_a_mask_hides():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from regcore_conformance.runners.torch import evaluators
+
+    function = evaluators("cpu")["second"]
+    masked = [case for case in all_cases([], ["dense"]) if case.mask is not None]
+    wrong = {case.id: judged(case, "float64", "second", function).detail for case in masked}
+    assert len(masked) > 50
+    assert not any(wrong.values()), {name: detail for name, detail in wrong.items() if detail}
+
+
 # Shards
 
 
@@ -259,6 +271,29 @@ def test_what_has_no_statistics_has_no_cell():
         (HoyerSquare(vector_axis=0), False),
     ):
         assert belongs("shards", "float32", dense[spec]) == shared
+
+
+# Blocks and pieces
+
+
+def test_a_mistake_in_blocks_alone_is_caught(monkeypatch):
+    (case,) = (c for c in all_cases([OffDiagonalOrthogonality], ["dense"]) if "/1/" in c.id)
+    assert judged(case, "float64", "blocks").status == "pass"
+    over_pairs = regcore.blocks.over_pairs
+
+    def first_alone(xp, rows, of_products):
+        total, slopes = over_pairs(xp, rows, of_products)
+        return total, [slopes[0], *(0.0 * slope for slope in slopes[1:])]
+
+    monkeypatch.setattr(regcore.blocks, "over_pairs", first_alone)
+    assert judged(case, "float64", "blocks").detail.startswith("gradient by x")
+
+
+def test_what_is_not_divided_has_no_cell_and_is_no_proof():
+    lone = next(iter(all_cases([MeanCosine], ["dense"])))
+    assert not belongs("blocks", "float64", lone)
+    assert belongs("blocks", "float64", next(iter(all_cases([L2], ["dense"]))))
+    assert judged(lone, "float64", "blocks").detail == "RuntimeError: MeanCosine() was to be divided and is not"
 
 
 # The matrix
