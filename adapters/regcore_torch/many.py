@@ -20,7 +20,7 @@ def values(
     Values, gradients and errors are those of the single calls. Arrays of one shape are stacked and evaluated together,
     as one node of the graph, in groups small enough to stay in cache; that is what makes many small arrays cheap.
     Nothing is kept for backward but the arrays themselves. `params` has the learned parameters for each array, and is
-    left out where the penalty has none.
+    left out where the penalty has none. The `.grad` of arrays of one shape may be views of one storage.
 
     Raises what `regcore.value` raises, and ValueError for no arrays and for parameters of another number. Under
     torch.compile and the transforms of torch.func it makes the single calls.
