@@ -40,8 +40,10 @@ class Orthogonality(Angular):
     their d entries. With unit vectors u and the matrix G of derivatives by the cosines the gradient is that of the
     directions, (G u - (G u . u) u)/|x|, always tangential. A zero vector has cosine 0 to all and gradient 0; so has
     |cos| at 0 and a cosine at the threshold. Matrix products are full float32 in JAX and follow torch.backends and
-    tf.config in the others. Memory: m*m numbers. Unchanged by: order of samples, length of each row, sign of each row,
-    order of units, rotation of units. Where `signed=True`, signs count.
+    tf.config in the others. Memory: twice x and a few blocks of 1024*1024 numbers, or of (m/16)**2 where that is more;
+    d*d instead for the plain `power=2` where m >= 2 d; m*m with `coactive=True`.
+    Unchanged by: order of samples, length of each row, sign of each row, order of units, rotation of units. Where
+    `signed=True`, signs count.
 
     Raises ValueError for one axis, unknown sizes, a single vector, and fields that make no sense.
 
@@ -160,15 +162,22 @@ class MaxCosine(Angular):
 
     Each vector is pushed away from its nearest one only, which breaks up twins and leaves the rest alone: the form to
     use for overcomplete dictionaries. `signed=True` looks at positive cosines only, so that vectors may be opposite.
-    A maximum that several vectors attain is shared evenly by them. `welch=True` subtracts (m - d)/(d (m - 1)), which no
+    A maximum that several vectors attain is shared evenly by them; where m > 1024 and they are more than two, by the
+    first and the last. `welch=True` subtracts (m - d)/(d (m - 1)), which no
     m vectors in d < m dimensions can go below. Gradients reach few pairs in a step; for a smooth alternative see
     `Orthogonality(power=4)`.
 
-    Shapes and zero vectors as in `Orthogonality`. The gradient by a cosine is 2 cos/m, shared at ties. Memory: m*m
-    numbers. Unchanged by: order of samples, length of each row, sign of each row, order of units, rotation of units.
-    Where `signed=True`, signs count.
+    `search="bfloat16"` looks for the nearest one in products of bfloat16, at any m, and takes value and gradient from
+    the pairs it finds, in the precision of x. A nearest one may be missed for another that is nearly as near: the value
+    is then a little too small, on random vectors by 1e-4 of it (docs/decisions/0014), and a tie goes to one.
 
-    Raises ValueError for one axis, unknown sizes, or a single vector.
+    Shapes and zero vectors as in `Orthogonality`. The gradient by a cosine is 2 cos/m, shared at ties. Memory: three
+    times x and a few blocks of 1024*1024 numbers, or of (m/16)**2 where that is more; m*m where m <= 1024.
+    Unchanged by: order of samples, length of each row, sign of each row, order of units, rotation of units. Where
+    `signed=True`, signs count.
+
+    Raises ValueError for one axis, unknown sizes, or a single vector, and TypeError for a search in bfloat16 in a
+    library without it, such as NumPy.
 
     Source: A. Korznikov et al., "OrtSAE: orthogonal sparse autoencoders uncover atomic features" (2025),
     arXiv:2509.22033, which takes the maximum over a random chunk of the dictionary; here it is over all of it.
@@ -203,16 +212,23 @@ class MaxCosine(Angular):
         unit = blocks.joined(xp, units, 0)
         units[:] = blocks.panels(unit, 0)
         m, d = unit.shape
-        value, slope = -self._least(m, d), xp.zeros_like(unit)
-        found = nearest.nearest(xp, self._searched(xp, units), self.signed)
-        for index in (blocks.joined(xp, [of[k] for of in found], 0) for k in range(2)):
-            partner = xp.take(unit, index, axis=0)
-            cosine = xp.sum(unit * partner, axis=1, keepdims=True)
-            cosine = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine) if self.signed else cosine
-            value = value + xp.sum(cosine * cosine) * (0.5 / m)
-            share = cosine * (1.0 / m) + (value - value)  # NaN reaches all
-            slope = nearest.added_at(xp, slope + share * partner, index, share * unit)
-        return value, blocks.panels(slope, 0)
+        ties = self.search == "float32"
+        found = nearest.nearest(xp, self._searched(xp, units), signed=self.signed, ties=ties)
+        places = [blocks.joined(xp, [of[k] for of in found], 0) for k in range(len(found[0]))]
+        cosines = [self._cosines(xp, units, unit, [of[k] for of in found]) for k in range(len(found[0]))]
+        share = 1.0 / (m * len(places))
+        value = sum([xp.sum(cosine * cosine) for cosine in cosines], start=0.0) * share - self._least(m, d)
+        shares = [cosine * (2.0 * share) + (value - value) for cosine in cosines]  # NaN reaches all
+        slopes = [nearest.both_ways(xp, part, places, shares) for part in blocks.panels(unit, 1, 64)]
+        return value, blocks.panels(blocks.joined(xp, slopes, 1), 0)
+
+    def _cosines(self, xp: Any, units: list[Array], unit: Array, places: list[Array]) -> Array:
+        """Those of each vector with the one that was found for it, without the rounding of the search."""
+        parts = []
+        for some, place in zip(units, places, strict=True):
+            parts.append(xp.sum(some * xp.take(unit, place, axis=0), axis=1, keepdims=True))
+        cosine = blocks.joined(xp, parts, 0)
+        return xp.where(cosine <= 0, xp.zeros_like(cosine), cosine) if self.signed else cosine
 
     def _searched(self, xp: Any, units: list[Array]) -> list[Array]:
         if self.search == "float32":
