@@ -30,6 +30,7 @@ from .functional import value_and_grad as value_and_grad
 from .penalties.anytime import *
 from .penalties.change import *
 from .penalties.coding import *
+from .penalties.cosines import *
 from .penalties.covariance import *
 from .penalties.dictionary import *
 from .penalties.distribution import *

@@ -11,10 +11,10 @@ PANELS = 16  # at most, of more rows if need be: what is compiled has a copy of 
 LONGEST = 8  # rows that may be so long that nothing can be subtracted from their squares
 
 
-def panels(x: "Array", axis: int) -> "list[Array]":
-    """Slices of `x` along an axis, as equal as can be."""
+def panels(x: "Array", axis: int, most: int = 0) -> "list[Array]":
+    """Slices of `x` along an axis, as equal as can be, each of `most`, or `ROWS`, or fewer."""
     before, size = (slice(None),) * axis, x.shape[axis]
-    count = min(-(-size // ROWS), PANELS)
+    count = min(-(-size // (most or ROWS)), PANELS)
     return [x[(*before, slice(size * i // count, size * (i + 1) // count), ...)] for i in range(count)]
 
 
@@ -65,14 +65,21 @@ def over_pairs(
 
 
 def squares(
-    xp: Any, rows: "list[Array]", scale: "float | Array" = 1.0, factor: "float | Array" = 1.0, *, equal: bool = False
+    xp: Any,
+    rows: "list[Array]",
+    scale: "float | Array" = 1.0,
+    factor: "float | Array" = 1.0,
+    *,
+    equal: bool = False,
+    columns: bool = False,
 ) -> "tuple[Array, list[Array]]":
     """The sum of `(scale * row . other)**2` over ordered pairs, by the products of columns; see `over_pairs`.
 
     For m >= 2 d: the squares of the d*d products of columns add up to those of all m*m products, with those of each
     row with itself, which are few unless some rows are far longer than the rest and nothing but rounding is left of the
     difference. So the longest are kept out of it and multiplied with every other row, unless all are of `equal` length.
-    Derivatives are those over 4 `scale`, times `factor`. Panels are taken off the list.
+    Derivatives are those over 4 `scale`, times `factor`. Panels are taken off the list. Rows that are `columns` of an
+    array have derivatives that lie in memory as they do.
     """
     lengths = [xp.sum(some * some, axis=1, keepdims=True) for some in rows]
     longest = [None] * len(rows) if equal else _longest(xp, lengths)
@@ -88,12 +95,20 @@ def squares(
         some, rows[i] = rows[i], None
         own = scale * lengths[i] if which is None else scale * lengths[i] * _kept(xp, some, which)
         total = total - xp.sum(own * own)
-        slope = xp.matmul(some, products * factor) - (own * factor) * some
+        slope = _product(xp, some, products * factor, columns) - (own * factor) * some
         if which is not None:
             value, other = _with_longest(xp, scale * xp.matmul(some, xp.matrix_transpose(apart)), which)
-            total, slope = total + value, slope + xp.matmul(other, apart * factor)
+            total, slope = total + value, slope + _product(xp, other, apart * factor, columns)
         slopes.append(slope)
     return total, slopes
+
+
+def _product(xp: Any, a: "Array", b: "Array", transposed: bool) -> "Array":
+    return (
+        xp.matrix_transpose(xp.matmul(xp.matrix_transpose(b), xp.matrix_transpose(a)))
+        if transposed
+        else xp.matmul(a, b)
+    )
 
 
 def _longest(xp: Any, lengths: "list[Array]") -> "list[Array]":

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from .penalty import Array
 
 
-def nearest(xp: Any, rows: "list[Array]", signed: bool) -> "list[tuple[Array, Array]]":
-    """For each row of each panel, the first and the last of those whose product with it has the largest square.
+def nearest(xp: Any, rows: "list[Array]", *, signed: bool, ties: bool) -> "list[list[Array]]":
+    """For each row of each panel, the first and, with `ties`, the last of those whose product with it is the largest.
 
-    `signed` counts products above 0 only. Each product is made once, for both of its rows.
+    That is, its square; `signed` counts products above 0 only. Each product is made once, for both of its rows.
     """
     found: list[Any] = [None] * len(rows)
     starts = [sum([some.shape[0] for some in rows[:i]]) for i in range(len(rows))]
@@ -27,39 +27,45 @@ def nearest(xp: Any, rows: "list[Array]", signed: bool) -> "list[tuple[Array, Ar
                 one = xp.ones_like(square)
                 square = square - 2.0 * (xp.triu(one, k=0) - xp.triu(one, k=1))  # no row is near to itself
             else:
-                found[j] = _nearer(xp, found[j], _largest(xp, square, 0, starts[i]))
-            found[i] = _nearer(xp, found[i], _largest(xp, square, 1, starts[j]))
+                found[j] = _nearer(xp, found[j], _largest(xp, square, 0, starts[i], ties))
+            found[i] = _nearer(xp, found[i], _largest(xp, square, 1, starts[j], ties))
             done = [found[i][0][:1], found[j][0][:1]]
-    return [(first, last) for _, first, last in found]
+    return [places for _, *places in found]
 
 
-def _largest(xp: Any, square: "Array", axis: int, start: int) -> "tuple[Array, Array, Array]":
+def _largest(xp: Any, square: "Array", axis: int, start: int, ties: bool) -> "tuple[Array, ...]":
     """The largest along an axis and the first and last place where it is, by fewer passes than argmax takes."""
     size, largest = square.shape[axis], xp.max(square, axis=axis, keepdims=True)
     is_largest = xp.astype(square == largest, square.dtype)
     place = xp.cumulative_sum(xp.ones_like(square[:1, :] if axis else square[:, :1]), axis=axis)  # from 1
-    first = size - xp.max(is_largest * (size + 1 - place), axis=axis)
-    last = xp.max(is_largest * place, axis=axis) - 1
+    first = xp.astype(size - xp.max(is_largest * (size + 1 - place), axis=axis), xp.int32) + start
     largest = xp.max(largest, axis=axis)
-    return largest, xp.astype(first, xp.int32) + start, xp.astype(last, xp.int32) + start
+    if not ties:
+        return largest, first
+    return largest, first, xp.astype(xp.max(is_largest * place, axis=axis) - 1, xp.int32) + start
 
 
-def _nearer(xp: Any, known: Any, new: "tuple[Array, Array, Array]") -> "tuple[Array, Array, Array]":
+def _nearer(xp: Any, known: Any, new: "tuple[Array, ...]") -> "tuple[Array, ...]":
     """The nearer of two, of which the first known comes first where they are equally near; NaN is never nearer."""
-    largest, first, last = new
+    largest, *places = new
     if known is None:
-        none = xp.zeros_like(first)
-        known = (-3.0 * xp.ones_like(largest), none, none)
+        known = (-3.0 * xp.ones_like(largest), *[xp.zeros_like(place) for place in places])
     nearer = largest > known[0]
-    return (
-        xp.where(nearer, largest, known[0]),
-        xp.where(nearer, first, known[1]),
-        xp.where(xp.logical_or(nearer, largest == known[0]), last, known[2]),
-    )
+    replaced = (nearer, xp.logical_or(nearer, largest == known[0]))
+    found = [xp.where(by, place, old) for by, place, old in zip(replaced, places, known[1:], strict=False)]
+    return xp.where(nearer, largest, known[0]), *found
 
 
 def _wide(xp: Any, products: "Array") -> "Array":
     return xp.astype(products, xp.float32) if products.dtype not in (xp.float32, xp.float64) else products
+
+
+def both_ways(xp: Any, rows: "Array", places: "list[Array]", shares: "list[Array]") -> "Array":
+    """For each row the sum of those at its places, and of those that have it at theirs, times their shares."""
+    total: Any = 0.0
+    for place, share in zip(places, shares, strict=True):
+        total = added_at(xp, total + share * xp.take(rows, place, axis=0), place, share * rows)
+    return total
 
 
 def added_at(xp: Any, total: "Array", index: "Array", rows: "Array") -> "Array":

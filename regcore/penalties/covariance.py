@@ -104,7 +104,7 @@ class OffDiagonal(BatchMoments):
         n, d = units[0].shape[1], samples.shape[-1]
         factor = (4.0 * self.share(d)) * per_sample
         if n is not None and 2 * n <= d:
-            value, slopes = blocks.squares(xp, units, per_sample, factor)
+            value, slopes = blocks.squares(xp, units, per_sample, factor, columns=True)
         else:
             value, slopes = blocks.over_pairs(xp, units, lambda products: _squares(xp, products * per_sample))
             blocks.scaled(slopes, factor)
@@ -136,6 +136,7 @@ class OffDiagonal(BatchMoments):
         yield Example(cls(batch_axis=(0, -1), correction=0), (2, 3, 4), mask_ndim=1)
         yield Example(cls(batch_axis=(1, 0), correction=1), (3, 3, 3), mask_ndim=2)
         yield Example(cls(correction=0), (1, 3))
+        yield Example(cls(), (2, 10))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,9 @@ class Covariance(OffDiagonal):
 
     Every axis that is not in `batch_axis` counts units, of which there are d; `batch_axis=(0, 1)` takes all tokens of
     (batch, time, feature) as samples. A mask covers leading batch axes. The derivative by x is
-    4 (x - mean) off(C) / ((n - correction) d), with off(C) the matrix without its diagonal. Memory: d*d numbers.
+    4 (x - mean) off(C) / ((n - correction) d), with off(C) the matrix without its diagonal. Memory: twice x, and
+    n*n numbers where n <= d/2 and blocks of 1024*1024, or (d/16)**2 where that is more, otherwise; on several replicas
+    d*d.
     Unchanged by: order of samples, order of units, sign of x, a constant, a constant for each unit.
 
     Raises ValueError for a single unit, n <= `correction` (NaN if n is known only at run time), and units of unknown
@@ -175,7 +178,9 @@ class DeCov(OffDiagonal):
     Not for units of very different scales: it looks at the large ones only.
 
     Every axis that is not in `batch_axis` counts units; a mask covers leading batch axes. The derivative by x is
-    2 (x - mean) off(C) / (n - correction), with off(C) the matrix without its diagonal. Memory: d*d numbers.
+    2 (x - mean) off(C) / (n - correction), with off(C) the matrix without its diagonal. Memory: twice x, and
+    n*n numbers where n <= d/2 and blocks of 1024*1024, or (d/16)**2 where that is more, otherwise; on several replicas
+    d*d.
     Unchanged by: order of samples, order of units, sign of x, a constant, a constant for each unit.
 
     Raises ValueError for a single unit, n <= `correction` (NaN if n is known only at run time), and units of unknown

@@ -1,20 +1,20 @@
-"""Penalties on the angles between vectors, such as the rows of a dictionary; their lengths do not matter."""
+"""The penalty on all angles between vectors, such as the rows of a dictionary; their lengths do not matter."""
 
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from .. import blocks, nearest
+from .. import blocks
 from ..angular import Angular
 from ..counting import reciprocal
 from ..kinks import sign
 from ..penalty import Array, Example, Params, Shape
 from ..vectors import matrix_shape, upper_products
 
-__all__ = ["MaxCosine", "MeanCosine", "Orthogonality"]
+__all__ = ["Orthogonality"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,10 @@ class Orthogonality(Angular):
     their d entries. With unit vectors u and the matrix G of derivatives by the cosines the gradient is that of the
     directions, (G u - (G u . u) u)/|x|, always tangential. A zero vector has cosine 0 to all and gradient 0; so has
     |cos| at 0 and a cosine at the threshold. Matrix products are full float32 in JAX and follow torch.backends and
-    tf.config in the others. Memory: m*m numbers. Unchanged by: order of samples, length of each row, sign of each row,
-    order of units, rotation of units. Where `signed=True`, signs count.
+    tf.config in the others. Memory: twice x and a few blocks of 1024*1024 numbers, or of (m/16)**2 where that is more;
+    d*d instead for the plain `power=2` where m >= 2 d; m*m with `coactive=True`.
+    Unchanged by: order of samples, length of each row, sign of each row, order of units, rotation of units. Where
+    `signed=True`, signs count.
 
     Raises ValueError for one axis, unknown sizes, a single vector, and fields that make no sense.
 
@@ -151,129 +153,4 @@ class Orthogonality(Angular):
         active = np.asarray([[True, True, False, True], [False, True, False, True], [True, False, False, True]])
         yield Example(cls(coactive=True), (4, 2), inputs={"active": active})
         yield Example(cls(coactive=True), (4, 2), inputs={"active": active & False})
-        yield Example(cls(), (2, 1))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MaxCosine(Angular):
-    """`mean(max(cos(x_i, x_j)**2 for j != i) for i)` over the vectors along `vector_axis`.
-
-    Each vector is pushed away from its nearest one only, which breaks up twins and leaves the rest alone: the form to
-    use for overcomplete dictionaries. `signed=True` looks at positive cosines only, so that vectors may be opposite.
-    A maximum that several vectors attain is shared evenly by them. `welch=True` subtracts (m - d)/(d (m - 1)), which no
-    m vectors in d < m dimensions can go below. Gradients reach few pairs in a step; for a smooth alternative see
-    `Orthogonality(power=4)`.
-
-    Shapes and zero vectors as in `Orthogonality`. The gradient by a cosine is 2 cos/m, shared at ties. Memory: m*m
-    numbers. Unchanged by: order of samples, length of each row, sign of each row, order of units, rotation of units.
-    Where `signed=True`, signs count.
-
-    Raises ValueError for one axis, unknown sizes, or a single vector.
-
-    Source: A. Korznikov et al., "OrtSAE: orthogonal sparse autoencoders uncover atomic features" (2025),
-    arXiv:2509.22033, which takes the maximum over a random chunk of the dictionary; here it is over all of it.
-
-    >>> x = np.asarray([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])  # each has one at an angle of 45 degrees
-    >>> round(float(MaxCosine()(x)), 4)
-    0.5
-    """
-
-    signed: bool = False
-    welch: bool = False
-    search: Literal["float32", "bfloat16"] = "float32"
-
-    def of_units(self, xp: Any, unit: Array, params: Params) -> Array:
-        _, square = self._squares(xp, unit)
-        return xp.sum(xp.max(square, axis=1)) * (1.0 / unit.shape[0]) - self._least(*unit.shape)
-
-    def by_units(self, xp: Any, unit: Array, params: Params) -> Array:
-        cosine, square = self._squares(xp, unit)
-        nearest = square == xp.max(square, axis=1, keepdims=True)
-        share = xp.where(nearest, xp.ones_like(square), square - square)  # NaN stays NaN
-        share = share * (1.0 / xp.sum(share, axis=1, keepdims=True))
-        if self.signed:
-            cosine = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine)
-        slope = (2.0 / unit.shape[0]) * (share * cosine)
-        return xp.matmul(slope + xp.matrix_transpose(slope), unit)
-
-    def one_pass(self, shape: Shape, across: Any) -> bool:
-        return matrix_shape(shape, self.vector_axis)[0] > blocks.ROWS or self.search != "float32"
-
-    def both_of_units(self, xp: Any, units: list[Array], params: Params) -> tuple[Array, list[Array]]:
-        unit = blocks.joined(xp, units, 0)
-        units[:] = blocks.panels(unit, 0)
-        m, d = unit.shape
-        value, slope = -self._least(m, d), xp.zeros_like(unit)
-        found = nearest.nearest(xp, self._searched(xp, units), self.signed)
-        for index in (blocks.joined(xp, [of[k] for of in found], 0) for k in range(2)):
-            partner = xp.take(unit, index, axis=0)
-            cosine = xp.sum(unit * partner, axis=1, keepdims=True)
-            cosine = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine) if self.signed else cosine
-            value = value + xp.sum(cosine * cosine) * (0.5 / m)
-            share = cosine * (1.0 / m) + (value - value)  # NaN reaches all
-            slope = nearest.added_at(xp, slope + share * partner, index, share * unit)
-        return value, blocks.panels(slope, 0)
-
-    def _searched(self, xp: Any, units: list[Array]) -> list[Array]:
-        if self.search == "float32":
-            return units
-        if (bfloat16 := getattr(xp, "bfloat16", None)) is None:
-            raise TypeError(f"{self} got an array of a library without bfloat16: leave out search, or use another one")
-        return [xp.astype(unit, bfloat16) for unit in units]
-
-    def _least(self, m: int, d: int) -> float:
-        return max(0.0, (m - d) / (d * (m - 1))) if self.welch else 0.0
-
-    def _squares(self, xp: Any, unit: Array) -> tuple[Array, Array]:
-        """Cosines, 0 on the diagonal, and what the maximum is of, below every square on the diagonal."""
-        upper = upper_products(xp, unit)
-        cosine = upper + xp.matrix_transpose(upper)
-        counted = xp.where(cosine <= 0, xp.zeros_like(cosine), cosine) if self.signed else cosine
-        one = xp.ones_like(cosine)
-        return cosine, counted * counted - (xp.triu(one, k=0) - xp.triu(one, k=1))
-
-    @classmethod
-    def examples(cls) -> Iterator[Example]:
-        yield Example(cls(), (4, 3))
-        yield Example(cls(signed=True, vector_axis=1), (3, 5))
-        yield Example(cls(welch=True, vector_axis=-1), (2, 1, 5))
-        yield Example(cls(), (2, 1))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MeanCosine(Angular):
-    """`mean(cos(x_i, x_j) for i != j)` over the vectors along `vector_axis`, opposite ones counting below zero.
-
-    It is smallest, at -1/(m - 1), when the directions add up to 0. It says nothing about single pairs, so use it
-    against a direction that all vectors share, and `Orthogonality` or `MaxCosine` against twins.
-
-    With s the sum of the unit vectors u, the value is (s . s - sum(u . u))/(m (m - 1)) and the derivative by u is
-    2 (s - u)/(m (m - 1)). Shapes and zero vectors as in `Orthogonality`. Memory: no more than the vectors.
-    Unchanged by: order of samples, length of each row, sign of x, order of units, rotation of units.
-
-    Raises ValueError for one axis, unknown sizes, or a single vector.
-
-    Source: the mean of the cosine similarities of K. Ethayarajh, "How contextual are contextualized word
-    representations?", EMNLP (2019), arXiv:1909.00512, where it measures anisotropy.
-
-    >>> x = np.asarray([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [0.0, -1.0]])  # cosines 1, -1 and four times 0
-    >>> float(MeanCosine()(x)), float(MeanCosine()(x[:3]))
-    (0.0, 0.3333333333333333)
-    """
-
-    def of_units(self, xp: Any, unit: Array, params: Params) -> Array:
-        return xp.sum(unit * self._others(xp, unit)) * (1.0 / (unit.shape[0] * (unit.shape[0] - 1)))
-
-    def by_units(self, xp: Any, unit: Array, params: Params) -> Array:
-        return self._others(xp, unit) * (2.0 / (unit.shape[0] * (unit.shape[0] - 1)))
-
-    @staticmethod
-    def _others(xp: Any, unit: Array) -> Array:
-        return xp.sum(unit, axis=0, keepdims=True) - unit
-
-    @classmethod
-    def examples(cls) -> Iterator[Example]:
-        yield Example(cls(), (4, 3))
-        yield Example(cls(vector_axis=1), (3, 5))
-        yield Example(cls(vector_axis=-1), (2, 2, 3))
         yield Example(cls(), (2, 1))

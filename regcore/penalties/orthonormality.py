@@ -127,7 +127,8 @@ class OffDiagonalOrthogonality(OfMatrix):
 
     Shapes: two axes or more, known beforehand; `vector_axis` counts the m vectors, the rows of V, 0 in PyTorch and -1
     in Keras and Flax; the other axes are flattened. The derivative is 4 off(V @ V.T) @ V, without the diagonal. The
-    authors' PyTorch code has half of that: halve their weight, 1e-4. Memory: m*m numbers.
+    authors' PyTorch code has half of that: halve their weight, 1e-4. Memory: d*d numbers where m >= 2 d, otherwise
+    blocks of 1024*1024, or (m/16)**2 where that is more.
     Unchanged by: order of samples, sign of each row, rotation of units.
 
     Raises ValueError for one axis, unknown sizes, or a single vector.
@@ -161,6 +162,11 @@ class OffDiagonalOrthogonality(OfMatrix):
         else:
             value, slopes = blocks.over_pairs(xp, parts, lambda p: (2.0 * xp.sum(p * p), 4.0 * p))
         return value, blocks.joined(xp, slopes, 0)
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield from super().examples()
+        yield Example(cls(), (10, 2))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
