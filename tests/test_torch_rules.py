@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
 
-from regcore import AR, L1, L2, TAR, BatchEntropy, CenterLoss, Orthogonality, value_and_grad  # noqa: E402
+from regcore import AR, L1, L2, TAR, BatchEntropy, CenterLoss, Orthogonality, every, value_and_grad  # noqa: E402
 from regcore_torch import Regularize, regularize  # noqa: E402
 
 ZERO = torch.zeros(())
@@ -221,6 +221,43 @@ class TestWeights:
         for fc in model:
             _, (expected, _) = value_and_grad(spec, fc.weight.detach())
             torch.testing.assert_close(fc.weight.grad, expected, rtol=1e-12, atol=1e-14)
+
+    def test_a_penalty_of_every_third_step_counts_three_times_on_it(self, x):
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).double()
+        reg = regularize(model, {"weight:0.weight": 0.5 * every(3, L2()) + L1(), "weight:1.weight": every(2, L2())})
+        one, two = (fc.weight for fc in model)
+        for step in range(4):
+            total = reg.combine(0.0 * model(x.double()).sum())
+            parts = [1.5 * L2()(one) * (step % 3 == 0), L1()(one), 2.0 * L2()(two) * (step % 2 == 0)]
+            torch.testing.assert_close(total, sum(parts))
+            gradients = torch.autograd.grad(total, (one, two), allow_unused=True, materialize_grads=True)
+            expected = torch.autograd.grad(sum(parts), (one, two), allow_unused=True, materialize_grads=True)
+            torch.testing.assert_close(gradients, expected)
+        rows = reg.report()
+        assert {name: row.fired for name, row in rows.items()} == {
+            "weight:0.weight/L2": 2,
+            "weight:0.weight/L1": 4,
+            "weight:1.weight/L2": 2,
+        }
+        assert rows["weight:0.weight/L2"].coefficient == 0.5
+        assert rows["weight:0.weight/L2"].value == L2()(one).item()
+
+    def test_what_does_not_count_is_not_computed_and_not_missed(self, x):
+        model = nn.Linear(4, 4)
+        reg = regularize(model, {"weight:weight": every(2, L2())})
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for step in range(4):
+            task = model(x).sum()
+            total = reg.combine(task)
+            assert (total is task) == (step % 2 == 1)
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()  # no warning that a gradient was left out
+        reg.check()
+
+    def test_a_penalty_of_some_steps_is_for_weights(self):
+        with pytest.raises(ValueError, match="the rule '0' counts on some steps only; that is for weights: weight:0"):
+            regularize(nn.Sequential(nn.Linear(4, 4)), {"0": every(2, L2())})
 
     def test_the_effective_weight_of_a_parametrization(self, x):
         model = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4)))

@@ -30,9 +30,9 @@ class Record:
         """A copy knows nothing of graphs."""
         return {**self.__dict__, "last": {}}
 
-    def expect(self, paths: Iterable[str]) -> None:
-        """A loss has the terms of these sites; backward has not come to them yet."""
-        self._expected = self._of(paths)
+    def expect(self, paths: Iterable[str], rows: Iterable[Row] = ()) -> None:
+        """A loss has the terms of these sites, and these rows; backward has not come to them yet."""
+        self._expected = self._of(paths) | {f"{path}/{row.term.name}" for row in rows for path in row.paths}
         self._reached -= self._expected
 
     def note(self, row: Row) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -49,6 +49,9 @@ class Regularizer(nn.Module):
         self._steps = Steps(watch.root, learned)
         self._record = Record(self._every, watch.backward_came)
         self._ended = ""  # why it is of no use any more
+        self._combined = 0  # times
+        terms = {path: self._every[path].terms for path in weights}
+        self._sparse = {path: of for path, of in terms.items() if any(term.every > 1 for term in of)}
         for site in self._every.values():
             site.loss_scale, site.train_only = self._loss_scale, watch.train_only
             site.kind = None
@@ -83,12 +86,14 @@ class Regularizer(nn.Module):
         refuse_apart(self._watch.root, self.sites)
         self._steps.heed(self._record.unreached())
         calls = self._watch.passes.take(task, training)
-        calls.update({path: [self._weigh(path)] for path in self._weights})
+        calls.update({path: [self._weigh(path)] for path in self._weights if path not in self._sparse})
+        sparse = [row for path, terms in self._sparse.items() for row in self._weigh_some(path, terms)]
         attached = {path for path, site in self._every.items() if site.mode == "attach"}
         unseen = attached if self._watch.passes.compiled else set()
-        self._record.expect([path for path in self._every if calls.get(path) or path in unseen])
+        self._record.expect([path for path in self._every if calls.get(path) or path in unseen], sparse)
         refuse_lost({path: calls[path] for path in calls if path not in unseen}, self._on_missing, attached)
-        total = regcore.combine(task, self._terms(calls, micro_batches))
+        self._combined += 1
+        total = regcore.combine(task, self._terms([*self._rows(calls), *sparse], micro_batches))
         return publish(total, self._loss_scale, micro_batches) if attached and total.requires_grad else total
 
     def terms(self) -> dict[str, Tensor]:
@@ -139,15 +144,16 @@ class Regularizer(nn.Module):
         ended = "this regularizer is a copy, whose model has no hooks"
         return {**self.__dict__, "hooks": [], "_ended": ended}
 
-    def _terms(self, calls: Mapping[str, list[Call]], micro_batches: int) -> list[tuple[Any, Tensor, bool]]:
+    def _terms(self, rows: Iterable[Row], micro_batches: int) -> list[tuple[Any, Tensor, bool]]:
         terms: list[tuple[Any, Tensor, bool]] = []
-        for row in self._rows(calls):
+        for row in rows:
             self._record.note(row)
             sites = [self._every[path] for path in row.paths]
             if sites[0].mode != "collect":
                 continue
             weights = [site.coefficient(row.term.name) for site in sites]
             weight = (torch.stack(weights) if row.values.ndim else weights[0]).to(row.values.dtype)
+            weight = weight if row.term.every == 1 else row.term.every * weight
             divided = weight if row.term.coupled or micro_batches == 1 else weight / micro_batches
             one = (1.0, torch.dot(divided, row.values)) if row.values.ndim else (divided, row.values)
             terms.append((*one, row.term.coupled))
@@ -165,15 +171,25 @@ class Regularizer(nn.Module):
 
     def _weigh(self, path: str) -> Call:
         site = self._every[path]
+        observed(path, site, self._read(path))
+        (call,) = site.calls()
+        return call if isinstance(call, Seen) else tuple([_whole(value) for value in call])
+
+    def _weigh_some(self, path: str, terms: Iterable[regcore.Term]) -> list[Row]:
+        """The terms of a weight that count in this combine, where some do not in each."""
+        due = [term for term in terms if self._combined % term.every == 0]
+        weight, params = self._read(path) if due else None, dict(self._every[path].params.items())
+        return [Row([path], term, _whole(regcore.value(term.spec, weight, term.select(params)))) for term in due]
+
+    def _read(self, path: str) -> Tensor:
         try:
-            weight = self._weights[path].read()
+            return self._weights[path].read()
         except ValueError as error:
             raise ValueError(f"at {path!r}: {error}") from None
-        observed(path, site, weight)
-        (call,) = site.calls()
-        if isinstance(call, Seen):
-            return call
-        return tuple([getattr(value, "full_tensor", lambda value=value: value)() for value in call])  # of a DTensor
+
+
+def _whole(value: Tensor) -> Tensor:
+    return getattr(value, "full_tensor", lambda: value)()  # of a DTensor
 
 
 def _number(sites: Mapping[str, Regularize]) -> None:

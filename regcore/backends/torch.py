@@ -27,7 +27,7 @@ def value(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> to
     if _differentiates(x, params) and precision.one_pass(spec, x, across):
         return (_OnePass if torch.compiler.is_compiling() else _OnePassWithJvp).apply(*arguments)[0]
     if not torch.compiler.is_compiling():
-        return _PenaltyWithJvp.apply(*arguments)
+        return (_PenaltyWithJvp if torch._C._are_functorch_transforms_active() else _PenaltyInEager).apply(*arguments)
     if _differentiates(x, params):
         return _Penalty.apply(*arguments)
     return _Penalty.forward(*arguments)  # Dynamo hands a context to an apply that needs no gradient, as first argument
@@ -70,7 +70,13 @@ def _differentiates(x: torch.Tensor, params: Any) -> bool:
 
 def _full_precision(x: torch.Tensor) -> Any:
     """Without autocast, which would make half-precision products even of float32; the meta device knows none."""
-    return contextlib.nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
+    device = x.device.type
+    if device == "meta" or not (torch.compiler.is_compiling() or torch.is_autocast_enabled(device)):
+        return _AS_IT_IS
+    return torch.autocast(device, enabled=False)
+
+
+_AS_IT_IS = contextlib.nullcontext()
 
 
 class _Penalty(torch.autograd.Function):
@@ -112,6 +118,18 @@ class _PenaltyWithJvp(_Penalty):
     @staticmethod
     def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
         return _along(ctx, ctx.saved_tensors, tangents)
+
+
+class _PenaltyInEager(torch.autograd.Function):
+    """The same without `setup_context`, which transforms need, and which takes longer than a small penalty."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        _Penalty.setup_context(ctx, inputs, None)
+        return _Penalty.forward(*inputs)
+
+    backward = staticmethod(_PenaltyWithJvp.backward)
+    jvp = staticmethod(_PenaltyWithJvp.jvp)
 
 
 class _OnePass(torch.autograd.Function):
