@@ -37,7 +37,9 @@ def _largest(xp: Any, square: "Array", axis: int, start: int, ties: bool) -> "tu
     """The largest along an axis and the first and last place where it is, by fewer passes than argmax takes."""
     size, largest = square.shape[axis], xp.max(square, axis=axis, keepdims=True)
     is_largest = xp.astype(square == largest, square.dtype)
-    place = xp.cumulative_sum(xp.ones_like(square[:1, :] if axis else square[:, :1]), axis=axis)  # from 1
+    one = xp.ones_like(square[:1, :] if axis else square[:, :1])
+    # PyTorch's own, as torch.compile warns of what array-api-compat wraps around it
+    place = xp.cumsum(one, axis) if getattr(xp, "cumsum", None) else xp.cumulative_sum(one, axis=axis)  # from 1
     first = xp.astype(size - xp.max(is_largest * (size + 1 - place), axis=axis), xp.int32) + start
     largest = xp.max(largest, axis=axis)
     if not ties:
