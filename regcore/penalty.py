@@ -102,7 +102,8 @@ class Penalty(abc.ABC):
     def apart(self, shape: Shape, across: Any) -> "Parts | None":
         """How a large array comes apart, so that it can be computed in pieces; None if it does not.
 
-        A penalty that is a function of a sum over slices along some of the axes says so here; see `Parts`.
+        A penalty that is a function of a sum over slices along some of the axes says so here; see `pieces.Parts`. A
+        subclass that has another `value` or `grad` is computed whole, unless it has an `apart` of its own.
         """
         return None
 

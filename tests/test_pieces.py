@@ -93,6 +93,25 @@ def test_any_layout(spec, library, tiny):
     assert_same(library(spec, np.ascontiguousarray(x[::-1])[::-1] if library is on_numpy else x), expected)
 
 
+class FourTimes(AR):
+    def value(self, xp, x, params, **options):
+        return 4.0 * super().value(xp, x, params, **options)
+
+    def grad(self, xp, x, params, **options):
+        return 4.0 * super().grad(xp, x, params, **options)[0], {}
+
+
+class Halved(AR):
+    def slope(self, xp, x):
+        return x
+
+
+@pytest.mark.parametrize("spec", [FourTimes(), Halved()], ids=["value", "slope"])
+def test_what_a_subclass_puts_in_place_counts(spec, tiny):
+    x = data((4, 3))
+    assert_same(on_torch(spec, x), on_numpy(plain(spec), x))
+
+
 def test_slices_are_contiguous_where_they_can_be(monkeypatch):
     monkeypatch.setattr(pieces, "CACHED", 24)
     x, whole = np.zeros((5, 4, 6)), slice(None)
@@ -210,6 +229,7 @@ def test_bytes_of_torch(spec, dtype, monkeypatch):
 def test_bytes_of_numpy(spec, monkeypatch):
     monkeypatch.setattr(pieces, "CACHED", 2**11)
     x, params = np.zeros((256, 8, 128), dtype=np.float32), spec.init()
+    value_and_grad(spec, x[:2], params)  # which may import
     tracemalloc.start()
     try:
         value_and_grad(spec, x, params)

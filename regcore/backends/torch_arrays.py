@@ -36,6 +36,6 @@ class Writer:
 
     @staticmethod
     def write(piece: Any, factors: Any, arrays: Any) -> None:
-        compat.mul(arrays[0], factors[0], out=piece)
+        compat.multiply(arrays[0], factors[0], out=piece)
         for factor, array in zip(factors[1:], arrays[1:], strict=True):
-            piece.add_(array, alpha=factor) if isinstance(factor, float) else piece.addcmul_(array, factor)
+            piece.addcmul_(array, factor) if isinstance(factor, type(piece)) else piece.add_(array, alpha=factor)

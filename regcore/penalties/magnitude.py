@@ -20,28 +20,26 @@ class Elementwise(Reduced):
 
     maskable: ClassVar[bool] = True
 
-    slope_factor: ClassVar[float] = 1.0  # of the slope, multiplied with the other factors before entries are
-
     @abc.abstractmethod
     def phi(self, xp: Any, x: Array) -> Array:
         """The penalty of each entry."""
 
     @abc.abstractmethod
     def slope(self, xp: Any, x: Array) -> Array:
-        """The derivative of `phi` over `slope_factor`, 0 at its kinks."""
+        """The derivative of `phi`, 0 at its kinks."""
 
     def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
         return self._total(xp, x, mask) * self.share(xp, x, mask)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        return self._by_entries(xp, x, mask) * (self.slope_factor * self.share(xp, x, mask)), {}
+        return self._by_entries(xp, x, mask) * self.share(xp, x, mask), {}
 
     def apart(self, shape: Shape, across: Any) -> Parts:
         return Parts(tuple(range(len(shape))), self._total, self._by_entries, self._outer)
 
     def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
         share = self.share(xp, x, mask)
-        return total * share, self.slope_factor * share, {}
+        return total * share, share, {}
 
     def _total(self, xp: Any, x: Array, mask: Array) -> Array:
         return xp.sum(kept(xp, self.phi(xp, x), mask))
@@ -92,13 +90,24 @@ class L2(Elementwise):
     7.5
     """
 
-    slope_factor: ClassVar[float] = 2.0
-
     def phi(self, xp: Any, x: Array) -> Array:
         return x * x
 
     def slope(self, xp: Any, x: Array) -> Array:
-        return x
+        return 2.0 * x
+
+    def apart(self, shape: Shape, across: Any) -> Parts:
+        parts = super().apart(shape, across)
+        if type(self).slope is not L2.slope:
+            return parts
+        return parts._replace(by_entries=self._half_slope, outer=self._twice)  # so that x is read and written at once
+
+    def _half_slope(self, xp: Any, x: Array, mask: Array) -> Array:
+        return kept(xp, x, mask)
+
+    def _twice(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
+        share = self.share(xp, x, mask)
+        return total * share, 2.0 * share, {}
 
 
 AR = L2

@@ -122,7 +122,8 @@ class SpectralIsometry(OfSingularValues):
         worst = self._worst(xp, size, lacking)
         slack = (1.0 + xp.max(s * s)) * self.tolerance
         tied = xp.where(size < worst - slack, none, one)
-        sign = xp.where(size <= slack, none, xp.where(error < 0, -one, one))
+        below = none if lacking else -one  # where vectors are lacking only s = 0 attains it from below
+        sign = xp.where(size <= slack, none, xp.where(error < 0, below, one))
         constant = xp.zeros_like(worst) + lacking  # eigenvalues -1, which have no gradient
         count = xp.sum(tied) + xp.where(worst - slack > 1, xp.zeros_like(worst), constant)
         return 2.0 * scale * sign * tied / count + (worst - worst)  # NaN where s * s overflows
