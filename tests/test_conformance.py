@@ -1,6 +1,7 @@
 """The conformance suite judges rightly: correct penalties pass, and planted bugs are caught by name."""
 
 import dataclasses
+import itertools
 import subprocess
 import sys
 
@@ -191,7 +192,7 @@ def test_the_exact_grade_is_one_rounding():
 def test_noise_is_what_rounding_can_do():
     """Of (x + y) - x, where y is small: the error of float32 is that of x, and so is the noise scale."""
     x, y = np.float32(1e4), np.float32(1 / 3)
-    (clean,), (scale,), _ = noise.run(lambda xp, convert: [(convert(x) + convert(y)) - convert(x)])
+    (clean,), (scale,), *_ = noise.run(lambda xp, convert: [(convert(x) + convert(y)) - convert(x)])
     error = abs(float((x + y) - x) - float(clean)) / 2.0**-24
     assert error > 1000 * float(clean)
     assert error <= 8 * float(scale) <= 16 * float(x)
@@ -206,6 +207,21 @@ def test_the_longest_sum_is_found():
         (lambda xp, convert: [convert(x) + 1.0], 1),
     ):
         assert noise.run(formula).longest == longest
+
+
+def test_a_kink_that_rounding_falls_to_either_side_of_is_no_false_alarm():
+    spec = Orthogonality(power=1)
+    x = np.asarray([[1.0, 2.0, 2.0], [2.0, 1.0, -2.0], [3.0, 1.0, 0.5]])  # the first two are orthogonal
+    true = reference(spec, x)
+    assert (true.jumps["x"][:2] > 0.01).all()
+    assert not true.jumps["x"][2].any()
+    assert not reference(spec, x + np.asarray([[0.0], [0.0625], [0.0]])).jumps
+    for order in itertools.permutations(range(3)):  # on which the sign of what should be 0 depends
+        _, (dx, _) = regcore.value_and_grad(spec, x[:, order])
+        dx = dx[:, np.argsort(order)]
+        assert true.worst_ratio({"x": dx}) <= 1
+        dx[2, 0] += 1e-9
+        assert true.worst_ratio({"x": dx}) > 1
 
 
 def test_a_long_reduction_gets_more_room_in_the_fast_grade_only():

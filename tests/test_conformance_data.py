@@ -5,7 +5,19 @@ import pytest
 
 import regcore
 import regcore.blocks
-from regcore import L1, L2, TAR, BatchEntropy, HoyerSquare, MeanCosine, OffDiagonalOrthogonality, Variance
+from regcore import (
+    L1,
+    L2,
+    TAR,
+    BatchEntropy,
+    CodingRate,
+    HoyerSquare,
+    MeanCosine,
+    NuclearNorm,
+    OffDiagonalOrthogonality,
+    SpectralIsometry,
+    Variance,
+)
 
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
@@ -230,6 +242,21 @@ def test_second_derivatives_do_not_see_what_a_mask_hides():
     wrong = {case.id: judged(case, "float64", "second", function).detail for case in masked}
     assert len(masked) > 50
     assert not any(wrong.values()), {name: detail for name, detail in wrong.items() if detail}
+
+
+def test_a_second_derivative_by_singular_values_may_be_wrong_where_two_are_equal_and_nowhere_else():
+    kinds = [NuclearNorm, SpectralIsometry, CodingRate]
+    cases = {case.id: case for case in all_cases(kinds, ["dense", "dead", "twins", "ties", "offset"])}
+    for kind in kinds:
+        assert expected.may_fail("second", cases[f"{kind.__name__}/0/dead"]) == expected.SVD
+        assert not expected.may_fail("eager", cases[f"{kind.__name__}/0/dead"])
+        assert not expected.may_fail("second", cases[f"{kind.__name__}/0/dense"])
+        assert not expected.may_fail("second", cases[f"{kind.__name__}/0/offset"])
+    dense = cases["NuclearNorm/0/dense"]
+    wrong = Cell("second", "float64", dense.id, "ran", results={"second": np.asarray(np.nan)})
+    assert verdicts.verdict("torch:cpu", wrong, known(dense, "second")).status == "fail"
+    dead = cases["NuclearNorm/0/dead"]
+    assert verdicts.verdict("torch:cpu", wrong, known(dead, "second")).status == "xfail"
 
 
 # Shards

@@ -54,6 +54,9 @@ class Reference:
     noise: dict[str, np.ndarray]
     exact: bool
     longest: int  # sum in the formula, in terms
+    jumps: Mapping[str, np.ndarray] = dataclasses.field(
+        default_factory=dict
+    )  # how far noise throws what is at a jump, 0 elsewhere
 
     def value_ratio(self, value: Any) -> float:
         """The error of a value in units of the bound; at most 1 is inside."""
@@ -83,7 +86,12 @@ class Reference:
             return Judged(np.inf, f"has shape {actual.shape}; expected {true.shape}")
         overflows = may_overflow or abs(true).max(initial=0.0) > LARGEST[actual.dtype.name]
         judged = np.isfinite(actual) | (not overflows)
-        part = dataclasses.replace(self, results={name: true[judged]}, noise={name: self.noise[name][judged]})
+        part = dataclasses.replace(
+            self,
+            results={name: true[judged]},
+            noise={name: self.noise[name][judged]},
+            jumps={name: self.jumps[name][judged]} if name in self.jumps else {},
+        )
         ratio = part.worst_ratio({name: actual[judged]})
         return Judged(ratio, "" if ratio <= 1 else f"error is {ratio:.3g} times the bound; {_worst(actual, true)}")
 
@@ -95,6 +103,7 @@ class Reference:
         k = K * (1 if self.exact else max(1, self.longest / LONG))
         u_acc, u_out = (2.0**-53 if double else 2.0**-24), ROUNDOFF[actual.dtype.name]
         rounding = u_out * abs(true) + k * u_acc * np.maximum(scale, 2.0**-20 * scale.max(initial=0.0))
+        rounding = rounding + K * self.jumps.get(name, 0.0)
         error = abs(actual.astype(np.longdouble) - true) / (rounding + _tiny(actual.dtype) + eta)
         return float(np.where(np.isnan(error), np.inf, error).max(initial=0.0))
 
@@ -122,8 +131,10 @@ def reference(
 
 def reference_of(formula: noise.Formula, names: Sequence[str], *, exact: bool) -> Reference:
     """The results of any formula over an array namespace, under these names, with their noise scales."""
-    results, scales, longest = noise.run(formula)
-    return Reference(dict(zip(names, results, strict=True)), dict(zip(names, scales, strict=True)), exact, longest)
+    ran = noise.run(formula)
+    jumps = {name: jump for name, jump in zip(names, ran.jumps, strict=True) if jump.any()}
+    results, scales = (dict(zip(names, arrays, strict=True)) for arrays in (ran.results, ran.scales))
+    return Reference(results, scales, exact, ran.longest, jumps)
 
 
 def _worst(actual: np.ndarray, true: np.ndarray) -> str:

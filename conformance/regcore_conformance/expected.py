@@ -1,6 +1,14 @@
-"""Cells that are known to be wrong, with the reason: such a cell is "xfail", and one that comes right is a failure."""
+"""Cells that are known to be wrong, with the reason: such a cell is "xfail", and in `KNOWN` one that is right fails."""
 
 from typing import NamedTuple
+
+import numpy as np
+
+from regcore import CodingRate, NuclearNorm, Penalty, SpectralIsometry
+from regcore.moments import units_last
+from regcore.vectors import rows
+
+from .cases import Case
 
 SVD = "the decomposition is differentiated where singular values are equal, or 0: NaN, or in TensorFlow a wrong number"
 GRAM = "singular values over replicas are those of a sum of second moments, which squares what the offset costs"
@@ -16,10 +24,6 @@ class Known(NamedTuple):
 
 
 KNOWN = (
-    Known(("torch", "jax"), "second", ("float64",), ("CodingRate/0/ties", "CodingRate/0/dead"), SVD),
-    Known(("torch", "jax"), "second", ("float64",), ("NuclearNorm/0/relu", "NuclearNorm/0/dead"), SVD),
-    Known(("torch", "jax", "tensorflow"), "second", ("float64",), ("NuclearNorm/0/ties",), SVD),
-    Known(("torch", "jax"), "second", ("float64",), ("SpectralIsometry/0/ties", "SpectralIsometry/0/dead"), SVD),
     Known(("numpy", "array-api-strict", "torch", "jax"), "shards", FAST, ("CodingRate/0/offset",), GRAM),
     Known(("numpy", "array-api-strict", "torch"), "shards", FAST, ("CodingRate/1/offset", "CodingRate/3/offset"), GRAM),
 )
@@ -35,3 +39,28 @@ def to_fail(backend: str, mode: str, grade: str, case: str) -> str:
         ):
             return known.reason
     return ""
+
+
+def may_fail(mode: str, case: Case) -> str:
+    """Why a second derivative may be wrong, which depends on the data, or "".
+
+    With singular values that are equal or 0 it is wrong in some libraries and for some seeds, so that one that is right
+    is no failure.
+    """
+    matrix = _decomposed(case.spec, case.x) if mode == "second" else None
+    if matrix is None:
+        return ""
+    s = np.linalg.svd(matrix, compute_uv=False)
+    gaps = [*(s[:-1] - s[1:]), s[-1]]
+    return SVD if min(gaps) <= 1e-6 * s[0] else ""
+
+
+def _decomposed(spec: Penalty, x: np.ndarray) -> np.ndarray | None:
+    """The matrix of which the penalty takes singular values, if it does."""
+    if isinstance(spec, (NuclearNorm, SpectralIsometry)):
+        return np.asarray(rows(np, x, spec.vector_axis))
+    if not isinstance(spec, CodingRate):
+        return None
+    samples = units_last(np, x, spec.batch(x.shape))
+    samples = samples.reshape(-1, samples.shape[-1])
+    return samples - samples.mean(axis=0) if spec.centre else samples

@@ -9,7 +9,8 @@ import numpy as np
 from .svd import SVD, svd
 
 SIZE = 2.0**-36  # of one random relative error: far above the rounding of long double, far below the data
-FACTORS = 1 + np.longdouble(SIZE) * np.asarray([-1, 1])
+SMALLER = 2.0**-44  # of others, which tell a jump from a slope: it does not shrink with them
+STEEP = 2.0**-12  # deviation relative to the largest number of a result from which on it may be a jump
 SAMPLES = 48
 SEED = 20261122
 EXACT = {"negative", "absolute", "maximum", "minimum", "sign", "copysign"}  # every other function rounds
@@ -19,6 +20,7 @@ class _Noisy(np.ndarray):
     """Long double whose operations, and each term of whose sums, are off by a relative error of either sign."""
 
     rng: np.random.Generator | None = None
+    factors = np.ones(2, dtype=np.longdouble)
     longest = 1  # sum so far, in terms
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -52,11 +54,16 @@ Formula = Callable[[Any, Callable[[Any], Any]], list[Any]]  # (xp, convert to it
 
 
 class Run(NamedTuple):
-    """Results without noise, their noise scales (RMS deviation over `SIZE`), and the longest sum on the way."""
+    """Results without noise, their noise scales (RMS deviation over `SIZE`), and the longest sum on the way.
+
+    `jumps` is the deviation itself where it is that of a jump, as at a kink that rounding falls to either side of, and
+    0 elsewhere.
+    """
 
     results: list[np.ndarray]
     scales: list[np.ndarray]
     longest: int
+    jumps: list[np.ndarray]
 
 
 def run(formula: Formula) -> Run:
@@ -64,12 +71,22 @@ def run(formula: Formula) -> Run:
     _Noisy.rng, _Noisy.longest = None, 1
     with np.errstate(all="ignore"):
         clean = [_plain(result) for result in formula(_Namespace(), _noisy)]
-        _Noisy.rng = np.random.default_rng(SEED)
-        squares = [np.zeros_like(result) for result in clean]
-        for _ in range(SAMPLES):
-            for square, result, exact in zip(squares, formula(_Namespace(), _noisy), clean, strict=True):
-                square += (_plain(result) - exact) ** 2
-    return Run(clean, [np.sqrt(square / SAMPLES) / SIZE for square in squares], _Noisy.longest)
+        large = _deviations(formula, clean, SIZE)
+        longest, jumps = _Noisy.longest, [np.zeros_like(deviation) for deviation in large]
+        if any((off > STEEP * abs(exact).max(initial=0.0)).any() for off, exact in zip(large, clean, strict=True)):
+            small = _deviations(formula, clean, SMALLER)
+            jumps = [np.where(off > before / 16, before, 0) for off, before in zip(small, large, strict=True)]
+    return Run(clean, [deviation / SIZE for deviation in large], longest, jumps)
+
+
+def _deviations(formula: Formula, clean: list[np.ndarray], size: float) -> list[np.ndarray]:
+    """How far noise of this size moves results, RMS."""
+    _Noisy.rng, _Noisy.factors = np.random.default_rng(SEED), 1 + np.longdouble(size) * np.asarray([-1, 1])
+    squares = [np.zeros_like(result) for result in clean]
+    for _ in range(SAMPLES):
+        for square, result, exact in zip(squares, formula(_Namespace(), _noisy), clean, strict=True):
+            square += (_plain(result) - exact) ** 2
+    return [np.sqrt(square / SAMPLES) for square in squares]
 
 
 def _svd(matrix: Any, *, full_matrices: bool) -> SVD:
@@ -77,7 +94,7 @@ def _svd(matrix: Any, *, full_matrices: bool) -> SVD:
     matrix, rng = _plain(matrix), _Noisy.rng
     if rng is not None:
         signs = rng.choice(np.asarray([-1, 1], dtype=np.longdouble), size=matrix.shape)
-        matrix = matrix + np.longdouble(SIZE) * signs * np.sqrt((matrix * matrix).sum())
+        matrix = matrix + (_Noisy.factors[1] - 1) * signs * np.sqrt((matrix * matrix).sum())
     return SVD(*(_noisy(array) for array in svd(matrix, np.finfo(np.longdouble).eps)))
 
 
@@ -94,4 +111,4 @@ def _disturbed(array: Any, rng: np.random.Generator | None) -> np.ndarray:
     array = _plain(array)
     if rng is None or array.dtype.kind != "f":
         return array
-    return array * FACTORS[rng.integers(2, size=array.shape)]
+    return array * _Noisy.factors[rng.integers(2, size=array.shape)]

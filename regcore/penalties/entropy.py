@@ -69,7 +69,7 @@ class BatchEntropy(BatchMoments):
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
         centred, variance, per_sample = self.moments(xp, x, mask, across)
         _, slope, dparams = self._of_layer(xp, self._sum(xp, variance), x, params, mask)
-        return (across.size * slope) * (self._slopes(variance, per_sample) * centred), dparams
+        return ((across.size * slope) * self._slopes(variance, per_sample)) * centred, dparams
 
     def apart(self, shape: Shape, across: Any) -> Parts | None:
         if across is not Alone:

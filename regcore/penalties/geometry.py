@@ -88,10 +88,15 @@ class Orthogonality(Angular):
 
     def by_units(self, xp: Any, unit: Array, params: Params) -> Array:
         cosine = upper_products(xp, unit)
+        slope = self._weights(xp, cosine, params) * self._slopes(xp, cosine)
+        return xp.matmul(slope + xp.matrix_transpose(slope), unit)
+
+    def _slopes(self, xp: Any, cosine: Array) -> Array:
+        if self._is_even:  # smooth at 0, so that second derivatives are right there
+            return self.power * cosine ** (int(self.power) - 1)
         slope = self._excess(xp, cosine)
         slope = sign(xp, slope) if self.power == 1 else self.power * slope ** (self.power - 1)
-        slope = self._weights(xp, cosine, params) * (slope if self.signed else slope * sign(xp, cosine))
-        return xp.matmul(slope + xp.matrix_transpose(slope), unit)
+        return slope if self.signed else slope * sign(xp, cosine)
 
     def one_pass(self, shape: Shape, across: Any) -> bool:
         m, d = matrix_shape(shape, self.vector_axis)
@@ -108,8 +113,8 @@ class Orthogonality(Angular):
 
     def _of_block(self, xp: Any, cosine: Array) -> tuple[Array, Array]:
         """The sum over a block and its slopes, in as few passes as there can be: one costs what 25 d products do."""
-        if not self.threshold and not self.signed and self.power % 2 == 0:
-            slope = cosine if self.power == 2 else cosine ** (self.power - 1)
+        if self._is_even:
+            slope = cosine if self.power == 2 else cosine ** (int(self.power) - 1)
             return xp.sum(cosine * slope), self.power * slope
         sign = 1.0 if self.signed else getattr(xp, "sgn", xp.sign)(cosine)  # of PyTorch, with no pass for NaN
         size = sign * cosine
@@ -123,7 +128,11 @@ class Orthogonality(Angular):
 
     @property
     def _is_frame_potential(self) -> bool:
-        return self.power == 2 and not (self.threshold or self.signed or self.coactive)
+        return self.power == 2 and self._is_even and not self.coactive
+
+    @property
+    def _is_even(self) -> bool:
+        return self.power % 2 == 0 and not (self.threshold or self.signed)
 
     def _excess(self, xp: Any, cosine: Array) -> Array:
         size = cosine if self.signed else xp.abs(cosine)
