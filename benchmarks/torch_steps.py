@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 import regcore
+import regcore_torch
 
 from . import torch_peers
 from .row import Row, Shape, Step, arrays
@@ -50,11 +51,8 @@ def many(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: st
 
 
 def _together(spec: regcore.Penalty, xs: list[Any]) -> Any:
-    """By the one node that the adapter has for many arrays; a version without it sums them up one by one."""
-    import regcore_torch
-
-    grouped = getattr(regcore_torch, "values", None)
-    return grouped(spec, xs).sum() if grouped else torch.stack([spec(x) for x in xs]).sum()
+    """By the one node that the adapter has for many arrays."""
+    return regcore_torch.values(spec, xs).sum()
 
 
 def _steps(function: Any, leaves: list[Any]) -> tuple[Any, list[Any]]:

@@ -197,4 +197,4 @@ def test_the_page_shows_its_data():
     """`python -m benchmarks page` makes it."""
     text = PAGE.read_text(encoding="utf-8")
     assert page.filled(text, PAGE.parent) == text
-    assert "<!-- from results/performance.json -->" in text
+    assert "<!-- from performance/table.json -->" in text

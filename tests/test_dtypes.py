@@ -58,7 +58,7 @@ def cast(library, array, dtype):
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax", "tensorflow"], indirect=True)
 @KINDS
 def test_half_precision_is_float32_rounded_once(library, kind):
-    _, spec, x, params, _ = case(kind)
+    _, spec, x, params, *_ = case(kind)
     single = library.asarray(x.astype(np.float32))
     value, dx = evaluate(library, spec, single, params, None)
     for half in HALVES[library.name]:
@@ -71,7 +71,7 @@ def test_half_precision_is_float32_rounded_once(library, kind):
 
 @KINDS
 def test_the_value_is_float32_or_float64_and_the_gradient_as_the_input(kind):
-    _, spec, x, params, _ = case(kind)
+    _, spec, x, params, *_ = case(kind)
     for given, result in ((np.float16, np.float32), (np.float32, np.float32), (np.float64, np.float64)):
         value, (dx, dparams) = regcore.value_and_grad(spec, x.astype(given), params)
         assert (value.dtype, value.shape, dx.dtype, dx.shape) == (result, (), given, x.shape)
@@ -81,7 +81,7 @@ def test_the_value_is_float32_or_float64_and_the_gradient_as_the_input(kind):
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax", "tensorflow"], indirect=True)
 @KINDS
 def test_nan_in_is_nan_out(library, kind):
-    _, spec, x, params, _ = case(kind)
+    _, spec, x, params, *_ = case(kind)
     x = x.astype(np.float32)
     x[1, 1] = np.nan
     value, dx = evaluate(library, spec, library.asarray(x), params, None)
@@ -91,7 +91,7 @@ def test_nan_in_is_nan_out(library, kind):
 
 @KINDS
 def test_complex_numbers_and_integers_are_refused(kind):
-    _, spec, x, params, _ = case(kind)
+    _, spec, x, params, *_ = case(kind)
     for wrong in (np.complex64, np.complex128, np.int32):
         with pytest.raises(TypeError, match="real floating-point"):
             spec(x.astype(wrong), params)

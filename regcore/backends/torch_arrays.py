@@ -5,6 +5,7 @@ from typing import Any
 import array_api_compat.torch as compat
 from array_api_compat.torch import *  # noqa: F403
 
+del classes  # type: ignore  # noqa: F821 - of PyTorch, which takes what it is asked for as the name of a class
 ROW = 4096  # entries that one thread adds up
 FEWEST = 2**15  # entries of which PyTorch gives each thread a part, and adds up what comes of them
 

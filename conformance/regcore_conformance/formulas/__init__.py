@@ -15,6 +15,7 @@ from . import (
     anytime,
     change,
     coding,
+    cosines,
     covariance,
     dictionary,
     distribution,
@@ -35,7 +36,7 @@ from . import (
 from .arithmetic import Real, precision, real
 from .loops import Formula, Given
 
-FAMILIES = [anytime, change, coding, covariance, dictionary, distribution, entropy, geometry, magnitude]
+FAMILIES = [anytime, change, coding, cosines, covariance, dictionary, distribution, entropy, geometry, magnitude]
 FAMILIES += [orthonormality, rates, routing, selfmodel, sparsity, spectral, supervised, surrogates, temporal, views]
 FORMULAS: dict[str, Formula] = {name: formula for family in FAMILIES for name, formula in family.FORMULAS.items()}
 

@@ -1,7 +1,7 @@
-"""Angles between vectors."""
+"""Angles between all vectors."""
 
 from .arithmetic import Real, real
-from .loops import Formula, Given, cosine, mean, relu, total, vectors
+from .loops import Formula, Given, cosine, relu, total, vectors
 
 
 def orthogonality(given: Given) -> Real:
@@ -11,33 +11,17 @@ def orthogonality(given: Given) -> Real:
     """
     f, every = given.fields, vectors(given)
     weighted, weights = [], []
-    for i, j in _pairs(every):
+    for i, j in pairs(every):
         cos = cosine(every[i], every[j])
         excess = relu((cos if f.signed else abs(cos)) - f.threshold)
         weights.append(_together(given, i, j) if f.coactive else 1)
         weighted.append(weights[-1] * excess**f.power)
     if not sum(weights):
         return real(0)
-    return total(weighted) / sum(weights) - (_least(given, int(f.power)) if f.welch else 0)
+    return total(weighted) / sum(weights) - (least(given, int(f.power)) if f.welch else 0)
 
 
-def max_cosine(given: Given) -> Real:
-    """mean over i of the largest cos^2 to another vector; A. Korznikov et al., arXiv:2509.22033."""
-    f, every = given.fields, vectors(given)
-    nearest = []
-    for i in range(len(every)):
-        cosines = [cosine(every[i], every[j]) for j in range(len(every)) if j != i]
-        nearest.append(max((relu(cos) if f.signed else cos) ** 2 for cos in cosines))
-    return mean(nearest) - (_least(given, 2) if f.welch else 0)
-
-
-def mean_cosine(given: Given) -> Real:
-    """mean over i != j of cos; K. Ethayarajh, arXiv:1909.00512."""
-    every = vectors(given)
-    return mean(cosine(every[i], every[j]) for i, j in _pairs(every))
-
-
-def _pairs(every: list[list[Real]]) -> list[tuple[int, int]]:
+def pairs(every: list[list[Real]]) -> list[tuple[int, int]]:
     return [(i, j) for i in range(len(every)) for j in range(len(every)) if i != j]
 
 
@@ -46,7 +30,7 @@ def _together(given: Given, i: int, j: int) -> int:
     return sum(bool(sample[i] and sample[j]) for sample in given.params["active"])
 
 
-def _least(given: Given, power: int) -> Real:
+def least(given: Given, power: int) -> Real:
     """(m c - 1)/(m - 1) for m vectors of d entries, c = 1/d 3/(d + 2) ... (power - 1)/(d + power - 2)."""
     every = vectors(given)
     m, d, c = len(every), len(every[0]), real(1)
@@ -55,8 +39,4 @@ def _least(given: Given, power: int) -> Real:
     return relu((m * c - 1) / (m - 1))
 
 
-FORMULAS: dict[str, Formula] = {
-    "Orthogonality": orthogonality,
-    "MaxCosine": max_cosine,
-    "MeanCosine": mean_cosine,
-}
+FORMULAS: dict[str, Formula] = {"Orthogonality": orthogonality}

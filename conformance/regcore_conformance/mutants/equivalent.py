@@ -33,10 +33,10 @@ CLAIMS = (
     Claim("formula", ("relu:", "number <= 0 -> number < 0"), BORDER),
     Claim("formula", ("containment:", "- relu(low - rho)"), "one of the two is 0, and the sum is squared"),
     Claim("formula", ("coding_rate:", "0 -> 1", "n, d"), SQUARE),
-    Claim("formula", ("_least:", "0 -> 1", "m, d, c"), SQUARE),
-    Claim("formula", ("max_cosine:", "2 -> 3", "_least(given, 2)"), "the product has one factor for powers 2 and 3"),
-    Claim("formula", ("_least:", "2 -> 3", "odd in range"), "MaxCosine has power 2, so there is one factor, odd = 1"),
-    Claim("formula", ("_least:", "c * odd ->"), "MaxCosine has power 2, so c and odd are 1"),
+    Claim("formula", ("least:", "0 -> 1", "m, d, c"), SQUARE),
+    Claim("formula", ("max_cosine:", "2 -> 3", "least(given, 2)"), "the product has one factor for powers 2 and 3"),
+    Claim("formula", ("least:", "2 -> 3", "odd in range"), "MaxCosine has power 2, so there is one factor, odd = 1"),
+    Claim("formula", ("least:", "c * odd ->"), "MaxCosine has power 2, so c and odd are 1"),
     Claim("formula", ("orthogonality:", "sum(weights) -> max(weights)"), "both are 0 for the same weights"),
     Claim("formula", ("orthogonality:", "1 -> 2", "f.coactive else 1"), "weights are divided by their sum"),
     Claim("formula", ("_tokens:", "0 -> 1"), "a mask does not reach the axis of the features"),
@@ -62,10 +62,10 @@ CLAIMS = (
     Claim("code", ("_share: ", "reciprocal(xp, n)"), "reciprocal is 1/n, but for n = 0"),
     Claim("code", ("OfLogits.grad: xp.max(x",), "it is asked for its shape only"),
     Claim("code", ("ConfidencePenalty.", "xp.zeros_like(p) -> p"), "p is 0 there"),
-    Claim("code", ("BatchEntropy.grad: 0.0 * one",), ONE),
-    Claim("code", ("BatchEntropy.grad: alpha < 0 -> alpha <= 0",), "at 0 it is not above the floor"),
-    Claim("code", ("BatchEntropy._excess: size <= self._floor ->",), BORDER),
-    Claim("code", ("BatchEntropy._excess: self._floor * xp.ones_like(size)",), ONE),
+    Claim("code", ("BatchEntropy._of_layer: 0.0 * one",), ONE),
+    Claim("code", ("BatchEntropy._of_layer: alpha < 0 -> alpha <= 0",), "at 0 it is not above the floor"),
+    Claim("code", ("BatchEntropy._of_layer: size <= self._floor ->",), BORDER),
+    Claim("code", ("BatchEntropy._of_layer: self._floor * one",), ONE),
     Claim("code", ("slope if self.signed else", "-> slope * sign(xp, cosine)"), "an excess has a cosine above 0"),
     Claim("code", ("MaxCosine._squares:",), "the diagonal is 0 then, and is never above another square"),
     Claim("code", ("SoftOrthogonality.",), "(V V.T - I) V is V (V.T V - I)"),
@@ -109,7 +109,10 @@ def is_idle(mutant: Mutant) -> bool:
     """Whether a mutant leaves every bit of every result as it was."""
     for case in _all(mutant):
         planted, function = mutant.plant(case)
-        there, here = function(planted.spec, planted.x, planted.params, planted.mask), NUMPY(*case[1:])
+        there, here = (
+            function(planted.spec, planted.x, planted.params, planted.mask),
+            NUMPY(*case[1:5]),
+        )
         if any(not np.array_equal(there[name], here[name], equal_nan=True) for name in here):
             return False
     return True

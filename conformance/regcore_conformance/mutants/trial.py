@@ -17,13 +17,15 @@ from ..edges import Edge
 from ..evaluating import cell
 from ..grades import is_exact
 from ..runners import Evaluate, array_api
-from ..runners.blocks import divides, small
+from ..runners.blocks import apart, divides, small
 from .asked import asked
 
 GRADES = ("float32", "exact", "float64")
 NUMPY = array_api.evaluators(np)["eager"]
 
 EDGES = ("nan", "inf", "huge")
+
+FORMS = ("plain", "one call", "two calls")
 
 Planted = tuple[Case, Evaluate]
 
@@ -59,16 +61,16 @@ def truth(penalty: str, name: str) -> Reference | Edge:
 def tried(mutant: Mutant, grade: str) -> tuple[str, str]:
     """What tells a mutant from the penalty, "value", "gradient", "both" or "error", and in which case; or "" twice.
 
-    By the plain formulas, and in small blocks and pieces.
+    By the plain formulas, in small blocks and pieces, and in these by two calls.
     """
-    for plain in (True, False):
+    for form in FORMS:
         for penalty in mutant.penalties:
             for case in cases_of(penalty):
                 if mutant.kind == "formula" and not is_finite(case):
                     continue
-                if not plain and not divides(case.spec, case.x.shape):
+                if form != "plain" and (mutant.kind != "code" or not divides(case.spec, case.x.shape)):
                     continue
-                if wrong := wrong_with(mutant, grade, case._replace(plain=plain), truth(penalty, case.id)):
+                if wrong := wrong_with(mutant, grade, case, truth(penalty, case.id), form):
                     return wrong, case.id
     return "", ""
 
@@ -78,11 +80,11 @@ def is_finite(case: Case) -> bool:
     return not edges.edge(case) and bool(np.isfinite(case.x).all())
 
 
-def wrong_with(mutant: Mutant, grade: str, case: Case, true: Reference | Edge) -> str:
+def wrong_with(mutant: Mutant, grade: str, case: Case, true: Reference | Edge, form: str = "plain") -> str:
     """What is wrong with the results of a mutant in one case."""
     with np.errstate(all="ignore"), small():
-        planted, function = mutant.plant(case)
-        came = cell("eager", function, grade, planted)
+        planted, function = mutant.plant(case._replace(plain=form == "plain"))
+        came = cell("eager", apart if form == "two calls" else function, grade, planted)
     if came.status != "ran":
         return came.status if came.status == "error" else ""
     judged = true.judge(came.results, exact=is_exact(grade))

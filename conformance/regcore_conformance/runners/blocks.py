@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import regcore
 from regcore import Alone, blocks, pieces
+from regcore.backends import array_api
 
+from ..cases import UPSTREAM
 from . import Evaluate
 
 ROWS, ENTRIES = 2, 2
@@ -29,6 +32,14 @@ def divides(spec: Any, shape: tuple[int, ...]) -> bool:
     with small():
         apart = [term.penalty.apart(shape, Alone) for term in spec.terms()]
         return bool(spec.one_pass(shape, Alone)) or (None not in apart and int(np.prod(shape)) > ENTRIES)
+
+
+def apart(spec: Any, x: np.ndarray, params: dict[str, np.ndarray], mask: Any) -> dict[str, np.ndarray]:
+    """Value and gradient in two calls, by NumPy in small blocks: each may have a way of its own."""
+    with small():
+        value = regcore.value(spec, x, params, mask=mask)
+        dx, dparams = array_api.grad(spec, x, params, mask, Alone, UPSTREAM)
+    return {"value": np.asarray(value), "x": dx, **dparams}
 
 
 def evaluator(eager: Evaluate) -> Evaluate:
