@@ -75,7 +75,11 @@ class BatchEntropy(BatchMoments):
         if across is not Alone:
             return None
         units = units_of(shape, self.batch(shape))
-        return Parts(units, self._entropies, self._by_entries, self._of_layer, self._both, linear=False)
+
+        def slopes(xp: Any, x: Array, mask: Array) -> Array:
+            return self._both(xp, x, mask)[1]
+
+        return Parts(units, self._entropies, slopes, self._of_layer, self._both, linear=False)
 
     def _of_layer(self, xp: Any, entropies: Array, x: Array, params: Params, mask: Array) -> Any:
         """The value, its derivative by the sum of the entropies of units, and that by alpha."""
@@ -89,9 +93,6 @@ class BatchEntropy(BatchMoments):
 
     def _entropies(self, xp: Any, x: Array, mask: Array, across: Any = Alone) -> Array:
         return self._sum(xp, self.moments(xp, x, mask, across)[1])
-
-    def _by_entries(self, xp: Any, x: Array, mask: Array) -> Array:
-        return self._both(xp, x, mask)[1]
 
     def _both(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Array]:
         centred, variance, per_sample = self.moments(xp, x, mask, Alone)

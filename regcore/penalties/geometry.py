@@ -157,6 +157,7 @@ class Orthogonality(Angular):
         yield Example(cls(), (4, 3))
         yield Example(cls(power=1, vector_axis=1), (3, 5))
         yield Example(cls(power=4, welch=True), (5, 2))
+        yield Example(cls(welch=True), (5, 2))
         yield Example(cls(power=2.5, signed=True, vector_axis=-1), (2, 2, 3))
         yield Example(cls(threshold=0.25), (4, 3))
         active = np.asarray([[True, True, False, True], [False, True, False, True], [True, False, False, True]])

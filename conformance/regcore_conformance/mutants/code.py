@@ -17,6 +17,7 @@ from .trial import NUMPY, Case, Mutant, Planted, like
 Classes = dict[str, type[regcore.Penalty]]
 
 CHECKS = ("__post_init__", "init", "shapes", "inputs", "examples", "value_holding")
+CHOICES = ("one_pass", "apart", "_is_frame_potential")  # between ways to the same results
 
 
 def mutants(penalties: Iterable[str]) -> Iterator[Mutant]:
@@ -24,7 +25,7 @@ def mutants(penalties: Iterable[str]) -> Iterator[Mutant]:
     chosen = set(penalties)
     for module in dict.fromkeys(own()[name].__module__ for name in penalties):
         names = tuple(name for name, kind in own().items() if kind.__module__ == module)
-        for edit in edits(inspect.getsource(sys.modules[module]), CHECKS):
+        for edit in edits(inspect.getsource(sys.modules[module]), CHECKS + CHOICES):
             owner = edit.function.split(".")[0]
             if owner in chosen or owner not in own():
                 row, tried = (owner, (owner,)) if owner in own() else (module.rpartition(".")[2], names)

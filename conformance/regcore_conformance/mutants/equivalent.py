@@ -26,6 +26,7 @@ REPLICA = "there is one replica, so across.size is 1"
 FINITE = "it adds 0 to what is finite, and NumPy's functions keep NaN by themselves, as not every library's do"
 HIDDEN = "what the mask hides is 0 there already, or becomes it later"
 ONE = "it is the same number, in an array or not"
+WAYS = "it chooses between two ways to the same result"
 TIED = "it is how near two numbers count as tied; no case has any between rounding and that"
 CLAIMS = (
     Claim("formula", ("covariance:", "mean_a, mean_b"), NO_SUM),
@@ -44,6 +45,20 @@ CLAIMS = (
     Claim("formula", ("nuclear_norm:", "-> max(rows, columns"), "the longer side has zeros more"),
     Claim("formula", ("confidence_penalty:", "0 -> 1", "p != 0"), "1 log 1 is 0, and at 120 digits no p is"),
     Claim("code", ("across.size",), REPLICA),
+    Claim("code", ("(value - value)",), FINITE),
+    Claim("code", ("m >= 2 * d",), WAYS),
+    Claim("code", ("2 * n <= d",), WAYS),
+    Claim("code", ("Orthogonality._is_even: 2 -> 3",), WAYS),
+    Claim("code", ("Orthogonality._of_block:", "if self.power == 2 else"), WAYS),
+    Claim("code", ("Orthogonality._of_block: size > self.threshold ->",), BORDER),
+    Claim("code", ("MaxCosine._cosines: cosine <= 0 ->",), BORDER),
+    Claim("code", ("MaxCosine.both_of_units: 0 -> 1", "len(found[0])"), SQUARE),
+    Claim("code", ("MaxCosine.both_of_units: 64 -> 65",), WAYS),
+    Claim("code", ("MaxCosine.both_of_units: 1 -> 2", "blocks.joined(xp, slopes, 1)"), "there is one panel"),
+    Claim("code", ("_centred_panels:", "parts[0]"), "all panels have the same samples"),
+    Claim("code", ("OffDiagonal.value_and_grad: 0 -> 1", "units[0].shape[1]"), "all panels have the same samples"),
+    Claim("code", ("OffDiagonal.value_and_grad:", "size is None"), "NumPy knows all sizes"),
+    Claim("code", ("_of_each_sample: 0 -> 1",), "it is asked for its shape only"),
     Claim("code", ("kept(",), HIDDEN),
     Claim("code", ("Variance.value: lack <= 0 ->",), BORDER),
     Claim("code", ("MaxCosine.by_units: cosine <= 0 ->",), BORDER),
@@ -88,6 +103,7 @@ CLAIMS = (
 
 WIDE = (  # where rounding decides which entries tie, or which side of a corner it is, the bound of this grade is wide
     ("float32", ("MutualCoherence.by_matrix:", "sum(largest)")),
+    ("float32", ("MaxCosine.both_of_units: self.search ==",)),
     ("float32", ("Variance.grad:", "self.gamma - deviation <= 0 ->")),
 )
 
