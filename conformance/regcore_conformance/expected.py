@@ -12,6 +12,7 @@ from .cases import Case
 
 SVD = "the decomposition is differentiated where singular values are equal, or 0: NaN, or in TensorFlow a wrong number"
 GRAM = "singular values over replicas are those of a sum of second moments, which squares what the offset costs"
+TIES = "of more than two largest cosines of a vector, blocks take the first and the last"
 FAST = ("float64", "float32")
 
 
@@ -24,6 +25,7 @@ class Known(NamedTuple):
 
 
 KNOWN = (
+    Known(("numpy", "torch"), "blocks", ("float64", "exact"), ("MaxCosine/0/twins",), TIES),
     Known(("numpy", "array-api-strict", "torch", "jax"), "shards", FAST, ("CodingRate/0/offset",), GRAM),
     Known(("numpy", "array-api-strict", "torch"), "shards", FAST, ("CodingRate/1/offset", "CodingRate/3/offset"), GRAM),
 )

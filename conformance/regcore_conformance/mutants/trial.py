@@ -55,7 +55,9 @@ def cases_of(penalty: str) -> tuple[Case, ...]:
 def truth(penalty: str, name: str) -> Reference | Edge:
     """The stored reference of a case, or what may come of one at an edge."""
     case = {case.id: case for case in cases_of(penalty)}[name]
-    return edges.truth(case) if edges.edge(case) else store.find(case) or oracle.independent(case)
+    if edges.edge(case):
+        return edges.truth(case)
+    return store.find(case) or dataclasses.replace(oracle.independent(case), jumps={})  # which are hit exactly
 
 
 def tried(mutant: Mutant, grade: str) -> tuple[str, str]:
