@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Array = Any  # an array of the library behind `xp`
 Params = Mapping[str, Array]  # learned parameters, and inputs beside `x`, by name
 Shape = tuple[int | None, ...]  # None is a size that is not known yet
+FORMULAS = ("value", "grad", "of_units", "by_units", "of_matrix", "by_matrix")  # methods that a penalty is defined by
 Gradient = tuple[Array, dict[str, Array]]  # (d value / d x, {name: d value / d parameter})
 
 
@@ -53,6 +54,12 @@ class Penalty(abc.ABC):
     coupled: ClassVar[bool] = False  # multiplies the task loss instead of being added to it
     maskable: ClassVar[bool] = False  # takes a mask over the leading axes of `x`
     autograph_info__: ClassVar[dict[str, Any]] = {}  # for TensorFlow's AutoGraph: nothing in a spec wants rewriting
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class with formulas of its own does not inherit a cheaper way to others."""
+        super().__init_subclass__(**options)
+        if "one_pass" not in vars(cls) and any(name in vars(cls) for name in FORMULAS):
+            cls.one_pass = Penalty.one_pass  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         """Raise for fields that make no sense; a class that overrides this calls it first."""

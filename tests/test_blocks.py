@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from regcore import (
+    Alone,
     Covariance,
     DeCov,
     MaxCosine,
@@ -255,3 +256,15 @@ def test_costs(spec, shape, products, size, monkeypatch):
     x = torch.tensor(RNG.normal(size=shape), dtype=torch.float32)
     assert flops(torch, spec, x) == pytest.approx(products)
     assert peak(torch, spec, x) < size
+
+
+def test_a_subclass_with_a_formula_of_its_own_is_computed_by_it():
+    class Half(Covariance):
+        def grad(self, xp, x, params, **options):
+            dx, dparams = super().grad(xp, x, params, **options)
+            return 0.5 * dx, dparams
+
+    x = RNG.normal(size=(6, 4))
+    assert Covariance().one_pass(x.shape, Alone)
+    assert not Half().one_pass(x.shape, Alone)
+    np.testing.assert_allclose(2.0 * value_and_grad(Half(), x)[1][0], value_and_grad(Covariance(), x)[1][0], rtol=1e-12)
