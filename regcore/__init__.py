@@ -8,25 +8,25 @@ from .complexity import default_nbeta as default_nbeta
 from .complexity import local_learning_coefficient as local_learning_coefficient
 from .complexity import mean_square as mean_square
 from .complexity import weight_sd as weight_sd
-from .composition import Added as Added
-from .composition import Coupled as Coupled
-from .composition import Every as Every
-from .composition import Exact as Exact
 from .composition import Named as Named
-from .composition import Plain as Plain
 from .composition import Scaled as Scaled
 from .composition import Sum as Sum
-from .composition import added as added
-from .composition import coupled as coupled
-from .composition import every as every
-from .composition import exact as exact
-from .composition import plain as plain
 from .config import from_config as from_config
 from .config import to_config as to_config
 from .functional import attach as attach
 from .functional import combine as combine
 from .functional import value as value
 from .functional import value_and_grad as value_and_grad
+from .options import Added as Added
+from .options import Coupled as Coupled
+from .options import Every as Every
+from .options import Exact as Exact
+from .options import Plain as Plain
+from .options import added as added
+from .options import coupled as coupled
+from .options import every as every
+from .options import exact as exact
+from .options import plain as plain
 from .penalties.anytime import *
 from .penalties.change import *
 from .penalties.coding import *

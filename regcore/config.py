@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import annotations, fields, penalties, plugins
-from .composition import Added, Composite, Coupled, Every, Exact, Named, Plain, Scaled, Sum
+from .composition import Composite, Named, Scaled, Sum
+from .options import Added, Coupled, Every, Exact, Plain
 from .penalty import Penalty
 
 COMPOSITES: tuple[type[Composite], ...] = (Added, Coupled, Every, Exact, Named, Plain, Scaled, Sum)

@@ -183,8 +183,8 @@ class Term:
     @property
     def spec(self) -> Penalty:
         """The unweighted penalty in the precision and the form asked for."""
-        spec = composition.Exact(penalty=self.penalty) if self.exact else self.penalty
-        return composition.Plain(penalty=spec) if self.plain else spec
+        spec = options.Exact(penalty=self.penalty) if self.exact else self.penalty
+        return options.Plain(penalty=spec) if self.plain else spec
 
     def init(self) -> dict[str, np.ndarray]:
         """Initial learned parameters under their names in the whole spec."""
@@ -202,4 +202,4 @@ def _shown(value: Any) -> str:
     return str(value) if isinstance(value, Penalty) else repr(value)
 
 
-from . import composition  # noqa: E402 - which is made of penalties, as `*` and `+` above make compositions
+from . import composition, options  # noqa: E402 - made of penalties, as `*` and `+` above make compositions
