@@ -134,9 +134,12 @@ def check(spec: "Penalty", x: "Array", params: "Params") -> None:
     _enter(spec, x, params, None)
 
 
-def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tuple[Any, dict[str, "Array"], "Array"]:
+def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tuple[Any, "Params", "Array"]:
     """Check everything that can be checked without looking at values; give constants the library of `x`."""
     backend = backends.of(x)
+    kind = None if params or mask is not None else backend.kind(x)
+    if kind is not None and _checked.get((id(spec), kind)) is spec:
+        return backend, params, mask
     xp = backend.namespace(x)
     precision.check_dtype(xp, spec, x)
     shape = backend.shape(x)
@@ -155,7 +158,19 @@ def _enter(spec: "Penalty", x: "Array", params: "Params", mask: "Array") -> tupl
     if mask is not None:
         mask = _native(backend, mask, x)
         _check_mask(spec, shape, backend.shape(mask), xp.isdtype(mask.dtype, "bool"))
+    if kind is not None:
+        _remember(spec, kind)
     return backend, params, mask
+
+
+_checked: dict[Any, "Penalty"] = {}  # which spec was found right for which kind of array, with nothing beside it
+MOST = 4096  # of these, because specs that are made for one call fill it
+
+
+def _remember(spec: "Penalty", kind: Any) -> None:
+    if len(_checked) >= MOST:
+        _checked.clear()
+    _checked[(id(spec), kind)] = spec
 
 
 def _native(backend: Any, constant: Any, x: "Array") -> "Array":

@@ -11,27 +11,28 @@ from . import precision
 if TYPE_CHECKING:
     from .penalty import Array, Gradient, Params, Penalty, Term
 
-CACHED = 2**18  # entries of which intermediate results stay in the cache of a processor
+CACHED = 2**17  # entries of which intermediate results stay in the cache of a processor
 ELSEWHERE = 2**26  # entries that are worth the launch of a kernel on any other device
 
 Index = tuple[slice, ...]
+Entries = Any  # an array, or what fills it
 Outer = tuple[Any, Any, dict[str, Any]]  # a value, what `by_entries` is multiplied by, derivatives by parameters
 
 
 class Parts(NamedTuple):
     """A penalty as a function of a sum over slices of `x`: `value = outer(sum of total(slice))`.
 
-    `total(xp, x, mask)` is what a slice adds to the sum, 0-d, and `by_entries(xp, x, mask)` the derivative of that,
-    up to a constant. `outer(xp, total, x, params, mask)` is of the whole: the value, what `by_entries` is multiplied
-    by, and the derivatives by learned parameters. It may look at the shape and the dtype of `x` only. Where it is
-    `linear`, the second of them is the same for every sum.
+    `total(xp, x, mask)` is what a slice adds to the sum, 0-d, and `by_entries(xp, x, mask)` the derivative of that, up
+    to a constant: an array, or what fills it, as [(index, array), ...]. `outer(xp, total, x, params, mask)` is of the
+    whole: the value, what `by_entries` is multiplied by, and the derivatives by learned parameters. It may look at the
+    shape and the dtype of `x` only. Where it is `linear`, the second of them is the same for every sum.
     """
 
     axes: tuple[int, ...]  # along which x may be cut
     total: Callable[..., "Array"]
-    by_entries: Callable[..., "Array"]
+    by_entries: Callable[..., Entries]
     outer: Callable[..., Outer]
-    both: "Callable[..., tuple[Array, Array]] | None" = None  # total and by_entries, if they have much in common
+    both: "Callable[..., tuple[Array, Entries]] | None" = None  # total and by_entries, if they have much in common
     linear: bool = True
 
 
@@ -39,8 +40,8 @@ class Parts(NamedTuple):
 class Pieces:
     """A penalty of a large array, of which a slice is taken once for all terms; what it gives is as in `precision`.
 
-    `library` can write to arrays of `xp`: `empty(shape, x)` allocates one of the dtype of `x`, and
-    `write(slice, factors, arrays)` writes the sum of the products of factors, 0-d, and arrays of the same dtype.
+    `library` can write to arrays of `xp`: `empty(shape, x)` allocates one of the dtype of `x`, and with a factor, 0-d,
+    and an array of the same dtype `put(out, factor, array)` writes their product to a slice, and `add` adds it.
     """
 
     xp: Any
@@ -73,7 +74,7 @@ class Pieces:
         elif len(self.terms) == 1 and precision.wide_dtype(self.xp, self.spec, self.x) == self.x.dtype:
             totals, gradient = self._visit([1.0], summing=True)
             outer = self._outer(totals)
-            self.library.write(gradient, self._factors(outer, upstream), [gradient])
+            self.library.put(gradient, *self._factors(outer, upstream), gradient)
         else:
             outer = self._outer(self._visit(None, summing=True)[0])
             _, gradient = self._visit(self._factors(outer, upstream), summing=False)
@@ -81,38 +82,32 @@ class Pieces:
 
     def _visit(self, factors: "list[float | Array] | None", *, summing: bool) -> "tuple[list[Array], Array]":
         """What `total` of each term adds up to; the gradient by x where terms have these factors; or one of the two."""
-        sums: list[list[Array]] = []
-        gradient = None
+        xp, dtype = self.xp, precision.wide_dtype(self.xp, self.spec, self.x)
+        sums: list[list[Array]] = [[] for _ in self.terms]
+        gradient = None if factors is None else self._empty()
         for index in self.slices:
-            totals, by_term = self._of_piece(index, summing=summing, differentiating=factors is not None)
-            sums.append(totals)
-            if factors is not None:
-                gradient = self._empty() if gradient is None else gradient
-                self._write(gradient, index, factors, by_term)
-        return [_pairwise(list(each)) for each in zip(*sums, strict=True)], gradient
-
-    def _of_piece(self, index: Index, *, summing: bool, differentiating: bool) -> "tuple[list[Array], list[Array]]":
-        mask = None if self.mask is None else self.mask[index[: len(self.mask.shape)]]
-        piece = precision.wide(self.xp, self.spec, self.x[index], {})[0], mask
-        totals, by_entries = [], []
-        for _, parts in self.terms:
-            if summing and differentiating and parts.both is not None:
-                total, by_piece = parts.both(self.xp, *piece)
+            piece = precision.cast(xp, self.x[index], dtype)
+            mask = None if self.mask is None else self.mask[index[: len(self.mask.shape)]]
+            by_term = []
+            for (_, parts), totals in zip(self.terms, sums, strict=True):
+                total, by_entries = _of_piece(xp, parts, piece, mask, summing, factors is not None)
                 totals.append(total)
-                by_entries.append(by_piece)
-                continue
-            if summing:
-                totals.append(parts.total(self.xp, *piece))
-            if differentiating:
-                by_entries.append(parts.by_entries(self.xp, *piece))
-        return totals, by_entries
+                by_term.append(by_entries)
+            if factors is not None:
+                self._write(gradient, index, factors, by_term)
+        return [_pairwise(totals) for totals in sums] if summing else [], gradient
 
-    def _write(self, gradient: "Array", index: Index, factors: "list[float | Array]", by_term: "list[Array]") -> None:
-        if by_term[0].dtype == self.x.dtype:
-            self.library.write(gradient[index], factors, by_term)
-        else:
-            by_piece = _pairwise([factor * array for factor, array in zip(factors, by_term, strict=True)])
-            gradient[index] = precision.round_once(self.xp, by_piece, self.x.dtype)
+    def _write(self, gradient: "Array", index: Index, factors: "list[float | Array]", by_term: "list[Entries]") -> None:
+        each = [entries if isinstance(entries, list) else [(..., entries)] for entries in by_term]
+        piece, some = gradient[index], each[0][0][1]
+        out = piece if some.dtype == self.x.dtype else self.library.empty(tuple(piece.shape), some)
+        write = self.library.put
+        for factor, entries in zip(factors, each, strict=True):
+            for where, array in entries:
+                write(out if where is ... else out[where], factor, array)
+            write = self.library.add
+        if out is not piece:
+            gradient[index] = precision.round_once(self.xp, out, self.x.dtype)
 
     def _outer(self, totals: "list[Array]") -> "list[Outer]":
         """For each term the value of the whole and its derivatives by the sum and by parameters."""
@@ -175,6 +170,16 @@ def pieces(
     return Pieces(xp, library, spec, x, params, mask, both, order, slices) if len(slices) > 1 else None
 
 
+def _of_piece(
+    xp: Any, parts: Parts, piece: "Array", mask: "Array", summing: bool, differentiating: bool
+) -> "tuple[Array, Entries]":
+    """What it adds to the sum, and the derivative; None for what is not asked for."""
+    if summing and differentiating and parts.both is not None:
+        return parts.both(xp, piece, mask)
+    total = parts.total(xp, piece, mask) if summing else None
+    return total, parts.by_entries(xp, piece, mask) if differentiating else None
+
+
 def _is_own(kind: type) -> bool:
     """Whether `apart` is of the formulas in force, and no subclass has put others in their place."""
     first = {name: [name in vars(parent) for parent in kind.__mro__].index(True) for name in ("apart", "value", "grad")}
@@ -191,7 +196,8 @@ def _slices(shape: Sequence[int], axes: Sequence[int], largest: int) -> list[Ind
         size = size // length
         step = max(1, largest // size)
         cuts[axis] = [slice(start, start + step) for start in range(0, length, step)]
-    return list(itertools.product(*cuts))
+    last = max(axis for axis, cut in enumerate(cuts) if len(cut) > 1 or axis == 0)
+    return list(itertools.product(*cuts[: last + 1]))
 
 
 def _pairwise(arrays: "list[Array]") -> "Array":

@@ -52,19 +52,27 @@ class Stepped(Reduced):
         """The derivative by `x`, from that by its differences: the adjoint of the difference operator."""
         axis = self.time_axis % len(x.shape)
         steps = x.shape[axis]
-        if steps is not None and steps <= order:
-            return xp.zeros_like(x)
-        first, last = _along(axis, slice(0, 1)), _along(axis, slice(-1, None))
-        later, earlier = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
-        edge = xp.zeros_like(x[first])
+        if steps is not None:
+            return xp.concat([part for _, part in self.back_in_parts(xp, by_step, x, order)], axis=axis)
+        edge = xp.zeros_like(x[_along(axis, slice(0, 1))])
         for _ in range(order):
-            if steps is None:
-                by_step = xp.concat([edge, by_step], axis=axis) - xp.concat([by_step, edge], axis=axis)
-            else:
-                by_step = xp.concat([-by_step[first], by_step[earlier] - by_step[later], by_step[last]], axis=axis)
-        if steps is None:  # and at run time there may be fewer than `order`
-            by_step = by_step[_along(axis, slice(0, xp.astype(count(xp, x, [axis]), xp.int32)))]
-        return by_step
+            by_step = xp.concat([edge, by_step], axis=axis) - xp.concat([by_step, edge], axis=axis)
+        # and at run time there may be fewer than `order`
+        return by_step[_along(axis, slice(0, xp.astype(count(xp, x, [axis]), xp.int32)))]
+
+    def back_in_parts(self, xp: Any, by_step: Array, x: Array, order: int) -> list[tuple[Any, Array]]:
+        """The same for a known number of steps, as (index, what stands there) in the order of time."""
+        axis = self.time_axis % len(x.shape)
+        if x.shape[axis] <= order:
+            return [(..., xp.zeros_like(x))]
+        first, inner, last = _along(axis, slice(0, 1)), _along(axis, slice(1, -1)), _along(axis, slice(-1, None))
+        later, earlier = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
+        parts: list[tuple[Any, Array]] = []
+        for _ in range(order):
+            if parts:
+                by_step = xp.concat([part for _, part in parts], axis=axis)
+            parts = [(first, -by_step[first]), (inner, by_step[earlier] - by_step[later]), (last, by_step[last])]
+        return parts
 
 
 def _along(axis: int, piece: slice) -> tuple[Any, ...]:

@@ -1,7 +1,8 @@
-"""How one array library is entered. Each module beside this one is named after its library and has seven functions:
+"""How one array library is entered. Each module beside this one is named after its library and has eight functions:
 
     namespace(x)                            the array API namespace for `x`
     shape(x)                                sizes of `x`, None where not known yet
+    kind(x)                                 dtype and sizes, equal for arrays that need no second check, or None
     asarray(constant, x)                    a float or NumPy array as an array of the library, on the device of `x`
     value(spec, x, params, mask, across)            the penalty, differentiable where the library differentiates
     grad(spec, x, params, mask, across, upstream)   `upstream` times its closed-form gradient

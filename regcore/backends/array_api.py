@@ -22,6 +22,10 @@ def shape(x: Any) -> tuple[int | None, ...]:
     return tuple(x.shape)
 
 
+def kind(x: Any) -> Any:
+    return (x.dtype, x.shape) if type(x) is np.ndarray else None
+
+
 def asarray(constant: Any, x: Any) -> Any:
     return namespace(x).asarray(constant, device=array_api_compat.device(x))
 
@@ -62,10 +66,12 @@ class _NumPy:
         return np.empty(shape, x.dtype)
 
     @staticmethod
-    def write(piece: Any, factors: Any, arrays: Any) -> None:
-        np.multiply(arrays[0], factors[0], out=piece)
-        for factor, array in zip(factors[1:], arrays[1:], strict=True):
-            np.add(piece, factor * array, out=piece)
+    def put(out: Any, factor: Any, array: Any) -> None:
+        np.multiply(array, factor, out=out)
+
+    @staticmethod
+    def add(out: Any, factor: Any, array: Any) -> None:
+        np.add(out, factor * array, out=out)
 
 
 def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> Any:

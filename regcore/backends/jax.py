@@ -16,6 +16,10 @@ def namespace(x: Any) -> Any:
     return jnp
 
 
+def kind(x: Any) -> Any:
+    return None
+
+
 def asarray(constant: Any, x: Any) -> jax.Array:
     return jnp.asarray(constant)
 

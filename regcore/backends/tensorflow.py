@@ -19,6 +19,10 @@ def shape(x: Any) -> tuple[int | None, ...]:
     return tuple(x.shape)
 
 
+def kind(x: Any) -> Any:
+    return None
+
+
 def asarray(constant: Any, x: Any) -> tf.Tensor:
     return tf.convert_to_tensor(constant)
 

@@ -11,21 +11,23 @@ FEWEST = 2**15  # entries of which PyTorch gives each thread a part, and adds up
 
 
 def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    if axis is None and dtype is None and not keepdims and x.device.type == "cpu" and _is_shared(x):
-        return _by_rows(x)
+    if axis is None and dtype is None and not keepdims and x.is_floating_point():
+        return _by_rows(x) if _is_shared(x) else x.sum()
     return compat.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 def _is_shared(x: Any) -> Any:
-    return x.numel() >= FEWEST and not compat.compiler.is_compiling()  # type: ignore[attr-defined]
+    return x.numel() >= FEWEST and x.device.type == "cpu" and not compat.compiler.is_compiling()  # type: ignore[attr-defined]
 
 
 def _by_rows(x: Any) -> Any:
     """Rows first, which threads do not divide; it is more accurate, too."""
     flat = x.reshape(-1)
-    rows = flat.shape[0] // ROW
-    total = sum(flat[: rows * ROW].reshape(rows, ROW).sum(1))
-    return total + flat[rows * ROW :].sum() if flat.shape[0] % ROW else total
+    rest = flat.shape[0] % ROW
+    if not rest:
+        return sum(flat.view(-1, ROW).sum(1))
+    rows = flat.shape[0] - rest
+    return sum(flat[:rows].view(-1, ROW).sum(1)) + flat[rows:].sum()
 
 
 class Writer:
@@ -36,7 +38,9 @@ class Writer:
         return compat.empty(shape, dtype=x.dtype, device=x.device)
 
     @staticmethod
-    def write(piece: Any, factors: Any, arrays: Any) -> None:
-        compat.multiply(arrays[0], factors[0], out=piece)
-        for factor, array in zip(factors[1:], arrays[1:], strict=True):
-            piece.addcmul_(array, factor) if isinstance(factor, type(piece)) else piece.add_(array, alpha=factor)
+    def put(out: Any, factor: Any, array: Any) -> None:
+        compat.mul(array, factor, out=out)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def add(out: Any, factor: Any, array: Any) -> None:
+        out.addcmul_(array, factor) if isinstance(factor, type(out)) else out.add_(array, alpha=factor)

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 from .. import precision
 from ..replicas import Alone
-from .torch import _full_precision, _unchanged
+from .torch_calls import full_precision
+from .torch_functions import unchanged
 
 MOST = 2**20  # elements of the largest array that evaluating a group makes, so that it stays in cache
 
@@ -87,12 +88,12 @@ class _Group(torch.autograd.Function):
             dx, dparams = precision.grad(xp, ctx.spec, x, named, None, Alone, upstream)
             return dx, *[dparams[name] for name in ctx.names]
 
-        stacks = _mapped(gradients, ctx.size, _unchanged(ctx), upstream)
+        stacks = _mapped(gradients, ctx.size, unchanged(ctx, ctx.spec), upstream)
         return None, None, None, *[gradient for stack in stacks for gradient in stack.unbind()]
 
 
 def _mapped(function: Callable[..., Any], size: int, tensors: Sequence[Tensor], *before: Tensor) -> Any:
     """`function` of each array and its parameters, of which `tensors` has `size` after one another."""
     stacks = [torch.stack(list(tensors[i : i + size])) for i in range(0, len(tensors), size)]
-    with _full_precision(stacks[0]):
+    with full_precision(stacks[0]):
         return torch.func.vmap(function)(*before, *stacks)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..penalty import Alone, Array, Example, Gradient, Params, Shape
-from ..pieces import Parts
+from ..pieces import Entries, Parts
 from ..stepping import Stepped
 
 __all__ = ["TAR"]
@@ -62,13 +62,13 @@ class TAR(Stepped):
         step, _ = self.steps(xp, x, mask, self.order)
         return xp.sum(step * step)
 
-    def _by_entries(self, xp: Any, x: Array, mask: Array) -> Array:
+    def _by_entries(self, xp: Any, x: Array, mask: Array) -> Entries:
         step, _ = self.steps(xp, x, mask, self.order)
-        return self.back(xp, step, x, self.order)
+        return self.back_in_parts(xp, step, x, self.order)
 
-    def _both(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Array]:
+    def _both(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Entries]:
         step, _ = self.steps(xp, x, mask, self.order)
-        return xp.sum(step * step), self.back(xp, step, x, self.order)
+        return xp.sum(step * step), self.back_in_parts(xp, step, x, self.order)
 
     def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
         share = self.step_share(xp, x, mask, self.order)
