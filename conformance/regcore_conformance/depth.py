@@ -10,6 +10,7 @@ from .runners.shards import shares
 HALVES = ("float16", "bfloat16", "exact float16", "exact bfloat16")
 KINKS = ("dense", "relu")
 WIDE = ("float64", "float32", "exact")
+BROAD = (*WIDE, "bfloat16")
 Grades = tuple[str, ...]
 
 
@@ -33,13 +34,13 @@ DEFAULT = {  # by backend, or by library: operations that are compiled one by on
     "torch": {"eager": EVERY, "compile": Run(first=("float32",)), **ONCE, **DIVIDED, **SHARED},
     "jax": {
         "eager": Run(first=("float32",)),
-        "jit": Run(("float32", "exact"), ("float16",), ("float32",)),
+        "jit": Run(("float32",), ("exact", "float16"), ("float32",)),
         "shards": Run(first=("float32",)),
         **ONCE,
     },
     "jax:cpu:x64": {"jit": Run(first=("float64",)), "second": ONCE["second"]},
     "tensorflow": {
-        "eager": Run(first=WIDE + HALVES[:2], special=WIDE + HALVES[:2]),
+        "eager": Run(first=BROAD, special=BROAD),
         "function": Run(("exact",), ("float32",)),
         "xla": Run(first=("exact",)),  # which compiles as jax.jit does
         "second": ONCE["second"],
