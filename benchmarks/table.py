@@ -36,13 +36,16 @@ def _rates(rows: list[Record]) -> str:
             found.setdefault(setting, []).append(timed["rates"])
     each = []
     for setting, rates in found.items():
-        copied, products = (median([rate[kind] for rate in rates]) / 1e9 for kind in ("bytes", "flops"))
-        each.append(f"{setting}: copies {copied:.3g} GB/s, products {products:.3g} GFLOP/s")
+        copied, fresh, products = (median([rate[kind] for rate in rates]) / 1e9 for kind in ("bytes", "fresh", "flops"))
+        each.append(
+            f"{setting}: copies {copied:.3g} GB/s, to new memory {fresh:.3g} GB/s, products {products:.3g} GFLOP/s"
+        )
     return f"Rates in PyTorch, {'; '.join(each)}." if each else "Rates in PyTorch: not run."
 
 
 def _times(rows: list[Record]) -> str:
-    head = ["row", "library", "shape", "malloc", "peer", "ours", "ratio", "target", "reached", "floor", "of floor"]
+    head = ["row", "library", "shape", "malloc", "peer", "ours", "ratio", "target", "reached"]
+    head += ["floor", "of floor", "at best"]
     return grid(head, [_time(row, setting) for row in rows for setting in row["settings"]])
 
 
@@ -67,6 +70,7 @@ def _time(row: Record, setting: str) -> list[str]:
         "; ".join([REACHED[verdict.reached] for verdict in verdicts]) or "-",
         duration(floor),
         f"{floor / each['ours'][1]:.0%}" if floor else "-",
+        f"{each['peer'][1] / floor:.3g}" if floor and "peer" in each else "-",
     ]
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="the peers are in PyTorch")
 
 import torch
 
-from benchmarks import accuracy, child, memory, page, records, scaling, table, timing
+from benchmarks import accuracy, child, floors, memory, page, records, scaling, table, timing
 from benchmarks.row import Row
 from benchmarks.rows import ROWS, chosen
 from regcore import AR, TAR, MaxCosine, Orthogonality
@@ -191,6 +191,14 @@ def test_verdicts():
     assert (verdict.got, verdict.reached) == (0.1, False)
     assert record["errors"] == ["timed default: planted"]
     assert records.Verdict("of something", None, 1.0).reached is None
+
+
+def test_a_floor_reads_what_is_there_and_writes_what_is_new():
+    rates = {"bytes": 4.0, "fresh": 2.0, "flops": 8.0}
+    row = dataclasses.replace(BY_NAME["ar"], passes=3)
+    assert floors.floor(row, (2, 3), 4, rates) == 24 / 4 + 48 / 2
+    assert floors.floor(dataclasses.replace(row, passes=0), (2, 3), 4, rates) is None
+    assert floors.floor(dataclasses.replace(row, passes=0, flops=lambda n, d: n * d), (2, 3), 4, rates) == 6 / 8
 
 
 def test_the_page_shows_its_data():
