@@ -15,6 +15,7 @@ from regcore import (
     SoftOrthogonality,
     blocks,
     plain,
+    value,
     value_and_grad,
 )
 
@@ -201,12 +202,22 @@ def test_a_search_in_half_precision():
         MaxCosine(search="float16")
 
 
-def flops(torch, spec, x):
+@LIBRARIES
+@pytest.mark.parametrize("spec", ANGULAR + OTHERS, ids=repr)
+def test_a_value_alone_is_that_of_both(spec, library):
+    for shape in SHAPES:
+        x = library.asarray(hostile(shape))
+        assert library.asnumpy(value(spec, x)) == library.asnumpy(value_and_grad(spec, x)[0])
+
+
+def flops(torch, spec, x, differentiated=True):
     """Of products, forward and backward, over those of all pairs of rows, m * m * d."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        spec(x.clone().requires_grad_()).backward()
+        result = spec(x.clone().requires_grad_(differentiated))
+        if differentiated:
+            result.backward()
     return counter.get_total_flops() / (len(x) ** 2 * x.shape[1])
 
 
@@ -239,22 +250,24 @@ def peak(torch, spec, x):
     return live.most / x.nbytes
 
 
-COSTS = [  # products over m * m * d, of which a plain form needs 6; and bytes over those of x, with the gradient
-    (Orthogonality(), (512, 32), 4 * 32 / 512, 2.3),
-    (Orthogonality(power=1), (512, 32), 3 + 1 / 16, 2.5),
-    (MaxCosine(), (512, 256), 1 + 1 / 16, 3.8),
-    (OffDiagonalOrthogonality(), (512, 32), 4 * (32 + 8 / 2 * 3) / 512, 2.1),
-    (Covariance(), (32, 512), 4 + 1.5, 2.1),
-    (SoftOrthogonality(), (32, 512), 4, 2.1),
+UPPER = 1 + 1 / 16  # each product once, in blocks of which those on the diagonal are whole
+COSTS = [  # products over m * m * d, of which a plain form needs 6; those of a value alone; bytes over x, gradient included
+    (Orthogonality(), (512, 32), 4 * 32 / 512, 2 * 32 / 512, 2.3),
+    (Orthogonality(power=1), (512, 32), 2 + UPPER, UPPER, 2.5),
+    (MaxCosine(), (512, 256), UPPER, UPPER, 3.8),
+    (OffDiagonalOrthogonality(), (512, 32), 4 * (32 + 8 / 2 * 3) / 512, 2 * (32 + 8 * 2) / 512, 2.1),
+    (Covariance(), (32, 512), 4 + 1.5, 2 + 1, 2.1),
+    (SoftOrthogonality(), (32, 512), 4, 2, 2.1),
 ]
 
 
-@pytest.mark.parametrize(("spec", "shape", "products", "size"), COSTS, ids=str)
-def test_costs(spec, shape, products, size, monkeypatch):
+@pytest.mark.parametrize(("spec", "shape", "products", "alone", "size"), COSTS, ids=str)
+def test_costs(spec, shape, products, alone, size, monkeypatch):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     monkeypatch.setattr(blocks, "ROWS", 32)
     x = torch.tensor(RNG.normal(size=shape), dtype=torch.float32)
     assert flops(torch, spec, x) == pytest.approx(products)
+    assert flops(torch, spec, x, differentiated=False) == pytest.approx(alone)
     assert peak(torch, spec, x) < size
 
 
