@@ -1,5 +1,6 @@
 """Penalties on all pairs, by blocks and by duals, against their plain forms; and what they multiply and keep."""
 
+import importlib
 import weakref
 
 import numpy as np
@@ -167,6 +168,33 @@ def test_tensorflow(spec):
     assert np.isnan(both(tf.constant(x))[1]).all()
 
 
+@pytest.mark.parametrize("spec", [*EACH, OffDiagonalOrthogonality()], ids=repr)
+def test_tensorflow_makes_products_once(spec, monkeypatch):
+    """In eager mode: all with the value, none in backward, and fewer if nobody differentiates; and twice is right."""
+    tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+    xp, made = importlib.import_module("regcore.backends.tensorflow").xp, []
+    monkeypatch.setattr(xp, "matmul", lambda *args: made.append(args) or tf.matmul(*args))
+    x, v = tf.constant(hostile((7, 15))), tf.constant(RNG.normal(size=(7, 15)))
+
+    def twice(spec):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                value = spec(x)
+            before = len(made)
+            dx = tape.gradient(value, x)
+            after = len(made)
+        return before, after, outer.gradient(dx, x, v)
+
+    before, after, second = twice(spec)
+    assert 0 < before == after < len(made)
+    agree([second], [twice(plain(spec))[2]])
+    made.clear()
+    spec(x)
+    assert 0 < len(made) < before or isinstance(spec, MaxCosine)
+
+
 @pytest.mark.parametrize("spec", [*EACH, SoftOrthogonality(), OffDiagonalOrthogonality()], ids=repr)
 def test_torch(spec):
     """Second derivatives and torch.func; and no more than one array of the size of `x` waits for backward beside it."""
@@ -251,7 +279,7 @@ def peak(torch, spec, x):
 
 
 UPPER = 1 + 1 / 16  # each product once, in blocks of which those on the diagonal are whole
-COSTS = [  # products over m * m * d, of which a plain form needs 6; those of a value alone; bytes over x, gradient included
+COSTS = [  # products over m * m * d, of which a plain form needs 6; of a value alone; bytes over x, with the gradient
     (Orthogonality(), (512, 32), 4 * 32 / 512, 2 * 32 / 512, 2.3),
     (Orthogonality(power=1), (512, 32), 2 + UPPER, UPPER, 2.5),
     (MaxCosine(), (512, 256), UPPER, UPPER, 3.8),
