@@ -23,10 +23,13 @@ def joined(xp: Any, parts: "list[Array]", axis: int) -> "Array":
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
 
 
-def scaled(parts: "list[Array]", scale: "float | Array") -> "list[Array]":
-    """Each part times a number, one after the other, so that there is one copy of one of them at a time."""
+def scaled(parts: "list[Array]", scale: "float | Array", fault: "Array | None" = None) -> "list[Array]":
+    """Each part times a number, one after the other, so that there is one copy of one of them at a time.
+
+    `fault` is 0 or NaN, and added: TensorFlow would make `(scale + value) - value` of `scale + (value - value)`.
+    """
     for i in range(len(parts)):
-        parts[i] = parts[i] * scale
+        parts[i] = parts[i] * scale if fault is None else parts[i] * scale + fault
     return parts
 
 

@@ -168,6 +168,24 @@ def test_tensorflow(spec):
     assert np.isnan(both(tf.constant(x))[1]).all()
 
 
+@pytest.mark.parametrize("spec", EACH, ids=repr)
+def test_tensorflow_does_not_reorder_small_numbers(spec, monkeypatch):
+    """Its optimizer makes (a + b) - b of a + (b - b) if a is a constant: then nothing is left of a share of pairs."""
+    tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+    monkeypatch.setattr(blocks, "ROWS", 200)
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = spec(x)
+        return tape.gradient(value, x)
+
+    x = RNG.normal(size=(400, 4)).astype(np.float32)
+    x = x.T if isinstance(spec, Covariance) else x
+    agree([gradient(tf.constant(x))], [value_and_grad(plain(spec), x.astype(np.float64))[1][0]], 1e-5)
+
+
 @pytest.mark.parametrize("spec", [*EACH, OffDiagonalOrthogonality()], ids=repr)
 def test_tensorflow_makes_products_once(spec, monkeypatch):
     """In eager mode: all with the value, none in backward, and fewer if nobody differentiates; and twice is right."""

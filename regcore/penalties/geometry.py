@@ -109,7 +109,7 @@ class Orthogonality(Angular):
             value, slopes = blocks.squares(xp, [*units], factor=4.0 * share, equal=True, sloped=sloped)
             return value * share - self._least(m, d), slopes
         value, slopes = blocks.over_pairs(xp, units, lambda cosine: self._of_block(xp, cosine), sloped=sloped)
-        return value * (2.0 * share) - self._least(m, d), blocks.scaled(slopes, 2.0 * share + (value - value))
+        return value * (2.0 * share) - self._least(m, d), blocks.scaled(slopes, 2.0 * share, value - value)
 
     def _of_block(self, xp: Any, cosine: Array) -> tuple[Array, Array]:
         """The sum over a block and its slopes, in as few passes as there can be: one costs what 25 d products do."""
