@@ -44,15 +44,23 @@ class Angular(Penalty):
         axis = self.vector_axis % len(x.shape)
         parts = panels(x, axis)
         units, per_lengths = map(list, zip(*[directions(xp, rows(xp, part, axis)) for part in parts], strict=True))
-        value, slopes = self.both_of_units(xp, units, params)
+        value, slopes = self.both_of_units(xp, units, params, sloped=True)
         for i, part in enumerate(parts):
             slopes[i], units[i] = self._tangential(xp, part, units[i], per_lengths[i], slopes[i]), None
         return value, (joined(xp, slopes, axis), {})
 
-    def both_of_units(self, xp: Any, units: list[Array], params: Params) -> tuple[Array, list[Array]]:
-        """`of_units` and `by_units` in one pass, of panels and for panels, where `one_pass` is true."""
+    def value_alone(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        axis = self.vector_axis % len(x.shape)
+        units = [directions(xp, rows(xp, part, axis))[0] for part in panels(x, axis)]
+        return self.both_of_units(xp, units, params, sloped=False)[0]
+
+    def both_of_units(self, xp: Any, units: list[Array], params: Params, *, sloped: bool) -> tuple[Array, list[Array]]:
+        """`of_units` and `by_units` in one pass, of panels and for panels, where `one_pass` is true.
+
+        Where it is not to be `sloped` the second may be empty.
+        """
         unit = joined(xp, units, 0)
-        return self.of_units(xp, unit, params), panels(self.by_units(xp, unit, params), 0)
+        return self.of_units(xp, unit, params), panels(self.by_units(xp, unit, params), 0) if sloped else []
 
     def _tangential(self, xp: Any, x: Array, unit: Array, per_length: Array, by_unit: Array) -> Array:
         radial = xp.sum(by_unit * unit, axis=1, keepdims=True)

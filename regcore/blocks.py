@@ -23,10 +23,13 @@ def joined(xp: Any, parts: "list[Array]", axis: int) -> "Array":
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
 
 
-def scaled(parts: "list[Array]", scale: "float | Array") -> "list[Array]":
-    """Each part times a number, one after the other, so that there is one copy of one of them at a time."""
+def scaled(parts: "list[Array]", scale: "float | Array", fault: "Array | None" = None) -> "list[Array]":
+    """Each part times a number, one after the other, so that there is one copy of one of them at a time.
+
+    `fault` is 0 or NaN, and added: TensorFlow would make `(scale + value) - value` of `scale + (value - value)`.
+    """
     for i in range(len(parts)):
-        parts[i] = parts[i] * scale
+        parts[i] = parts[i] * scale if fault is None else parts[i] * scale + fault
     return parts
 
 
@@ -39,12 +42,13 @@ def after(xp: Any, rows: "Array", done: "list[Array]") -> "Array":
 
 
 def over_pairs(
-    xp: Any, rows: "list[Array]", of_products: "Callable[[Array], tuple[Array, Array]]"
+    xp: Any, rows: "list[Array]", of_products: "Callable[[Array], tuple[Array, Array]]", *, sloped: bool = True
 ) -> "tuple[Array, list[Array]]":
     """The sum over each pair of rows of a function of their product, and its derivatives by the panels of rows.
 
     `of_products` gives the sum over a block of products and the derivative by each, which is 0 for a product of 0. Each
-    product is made once, and so are the two that its derivative is in: 3 m*m*d operations for m rows of d.
+    product is made once, and so are the two that its derivative is in: 3 m*m*d operations for m rows of d. Where it is
+    not to be `sloped` there are no derivatives, and a third of the operations.
     """
     total: Any = 0.0
     slopes: list[Any] = [0.0] * len(rows)
@@ -55,13 +59,13 @@ def over_pairs(
             products = xp.matmul(some, xp.matrix_transpose(others))
             value, slope = of_products(xp.triu(products, k=1) if i == j else products)
             total = total + value
-            if i == j:
+            if i == j and sloped:
                 slopes[i] = slopes[i] + xp.matmul(slope + xp.matrix_transpose(slope), some)
-            else:
+            elif sloped:
                 slopes[i] = slopes[i] + xp.matmul(slope, others)
                 slopes[j] = slopes[j] + xp.matmul(xp.matrix_transpose(slope), some)
-            done = [slopes[i][:1, :1], slopes[j][:1, :1]]
-    return total, slopes
+            done = [slopes[i][:1, :1], slopes[j][:1, :1]] if sloped else [total]
+    return total, slopes if sloped else []
 
 
 def squares(
@@ -72,6 +76,7 @@ def squares(
     *,
     equal: bool = False,
     columns: bool = False,
+    sloped: bool = True,
 ) -> "tuple[Array, list[Array]]":
     """The sum of `(scale * row . other)**2` over ordered pairs, by the products of columns; see `over_pairs`.
 
@@ -79,7 +84,7 @@ def squares(
     row with itself, which are few unless some rows are far longer than the rest and nothing but rounding is left of the
     difference. So the longest are kept out of it and multiplied with every other row, unless all are of `equal` length.
     Derivatives are those over 4 `scale`, times `factor`. Panels are taken off the list. Rows that are `columns` of an
-    array have derivatives that lie in memory as they do.
+    array have derivatives that lie in memory as they do. Where it is not to be `sloped` there are none.
     """
     lengths = [xp.sum(some * some, axis=1, keepdims=True) for some in rows]
     longest = [None] * len(rows) if equal else _longest(xp, lengths)
@@ -95,11 +100,12 @@ def squares(
         some, rows[i] = rows[i], None
         own = scale * lengths[i] if which is None else scale * lengths[i] * _kept(xp, some, which)
         total = total - xp.sum(own * own)
-        slope = _product(xp, some, products * factor, columns) - (own * factor) * some
         if which is not None:
             value, other = _with_longest(xp, scale * xp.matmul(some, xp.matrix_transpose(apart)), which)
-            total, slope = total + value, slope + _product(xp, other, apart * factor, columns)
-        slopes.append(slope)
+            total = total + value
+        if sloped:
+            slope = _product(xp, some, products * factor, columns) - (own * factor) * some
+            slopes.append(slope if which is None else slope + _product(xp, other, apart * factor, columns))
     return total, slopes
 
 

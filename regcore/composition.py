@@ -66,6 +66,13 @@ class Composite(Penalty):
         values = [term.weight * value for term, (value, _) in zip(self.terms(), each, strict=True)]
         return _total(values), self._gradient([gradient for _, gradient in each])
 
+    def value_alone(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        values = []
+        for term in self._of_one_kind():
+            formula = term.penalty.value_alone if _in_one_pass(term, tuple(x.shape), across) else term.penalty.value
+            values.append(term.weight * formula(xp, x, term.select(params), mask=mask, across=across))
+        return _total(values)
+
     def _gradient(self, each: Iterable[Gradient]) -> Gradient:
         """The gradient of the whole from that of each term."""
         dxs: list[Array] = []

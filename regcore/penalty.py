@@ -60,6 +60,8 @@ class Penalty(abc.ABC):
         super().__init_subclass__(**options)
         if "one_pass" not in vars(cls) and any(name in vars(cls) for name in FORMULAS):
             cls.one_pass = Penalty.one_pass  # type: ignore[method-assign]
+        if "value_and_grad" in vars(cls) and "value_alone" not in vars(cls):
+            cls.value_alone = Penalty.value_alone  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         """Raise for fields that make no sense; a class that overrides this calls it first."""
@@ -105,6 +107,10 @@ class Penalty(abc.ABC):
         """What `value` and `grad` give, in one pass and with less memory; it is used where `one_pass` says so."""
         args = (xp, x, params)
         return self.value(*args, mask=mask, across=across), self.grad(*args, mask=mask, across=across)
+
+    def value_alone(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        """The value of `value_and_grad`, where nobody asks for the gradient; override it where that costs less."""
+        return self.value_and_grad(xp, x, params, mask=mask, across=across)[0]
 
     def apart(self, shape: Shape, across: Any) -> "Parts | None":
         """How a large array comes apart, so that it can be computed in pieces; None if it does not.

@@ -21,9 +21,8 @@ def one_pass(spec: "Penalty", x: "Array", across: Any) -> bool:
 
 def value(xp: Any, spec: "Penalty", x: "Array", params: "Params", mask: "Array", across: Any) -> "Array":
     """The value, rounded to float64 for float64 input and to float32 for every other."""
-    if one_pass(spec, x, across):
-        return wide_value_and_grad(xp, spec, x, params, mask, across)[0]
-    return rounded(xp, x, spec.value(xp, *wide(xp, spec, x, params), mask=mask, across=across))
+    formula = spec.value_alone if one_pass(spec, x, across) else spec.value
+    return rounded(xp, x, formula(xp, *wide(xp, spec, x, params), mask=mask, across=across))
 
 
 def grad(

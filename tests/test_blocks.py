@@ -1,5 +1,6 @@
 """Penalties on all pairs, by blocks and by duals, against their plain forms; and what they multiply and keep."""
 
+import importlib
 import weakref
 
 import numpy as np
@@ -15,6 +16,7 @@ from regcore import (
     SoftOrthogonality,
     blocks,
     plain,
+    value,
     value_and_grad,
 )
 
@@ -166,6 +168,51 @@ def test_tensorflow(spec):
     assert np.isnan(both(tf.constant(x))[1]).all()
 
 
+@pytest.mark.parametrize("spec", EACH, ids=repr)
+def test_tensorflow_does_not_reorder_small_numbers(spec, monkeypatch):
+    """Its optimizer makes (a + b) - b of a + (b - b) if a is a constant: then nothing is left of a share of pairs."""
+    tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+    monkeypatch.setattr(blocks, "ROWS", 200)
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = spec(x)
+        return tape.gradient(value, x)
+
+    x = RNG.normal(size=(400, 4)).astype(np.float32)
+    x = x.T if isinstance(spec, Covariance) else x
+    agree([gradient(tf.constant(x))], [value_and_grad(plain(spec), x.astype(np.float64))[1][0]], 1e-5)
+
+
+@pytest.mark.parametrize("spec", [*EACH, OffDiagonalOrthogonality()], ids=repr)
+def test_tensorflow_makes_products_once(spec, monkeypatch):
+    """In eager mode: all with the value, none in backward, and fewer if nobody differentiates; and twice is right."""
+    tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+    xp, made = importlib.import_module("regcore.backends.tensorflow").xp, []
+    monkeypatch.setattr(xp, "matmul", lambda *args: made.append(args) or tf.matmul(*args))
+    x, v = tf.constant(hostile((7, 15))), tf.constant(RNG.normal(size=(7, 15)))
+
+    def twice(spec):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                value = spec(x)
+            before = len(made)
+            dx = tape.gradient(value, x)
+            after = len(made)
+        return before, after, outer.gradient(dx, x, v)
+
+    before, after, second = twice(spec)
+    assert 0 < before == after < len(made)
+    agree([second], [twice(plain(spec))[2]])
+    made.clear()
+    spec(x)
+    assert 0 < len(made) < before or isinstance(spec, MaxCosine)
+
+
 @pytest.mark.parametrize("spec", [*EACH, SoftOrthogonality(), OffDiagonalOrthogonality()], ids=repr)
 def test_torch(spec):
     """Second derivatives and torch.func; and no more than one array of the size of `x` waits for backward beside it."""
@@ -201,12 +248,22 @@ def test_a_search_in_half_precision():
         MaxCosine(search="float16")
 
 
-def flops(torch, spec, x):
+@LIBRARIES
+@pytest.mark.parametrize("spec", ANGULAR + OTHERS, ids=repr)
+def test_a_value_alone_is_that_of_both(spec, library):
+    for shape in SHAPES:
+        x = library.asarray(hostile(shape))
+        assert library.asnumpy(value(spec, x)) == library.asnumpy(value_and_grad(spec, x)[0])
+
+
+def flops(torch, spec, x, differentiated=True):
     """Of products, forward and backward, over those of all pairs of rows, m * m * d."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        spec(x.clone().requires_grad_()).backward()
+        result = spec(x.clone().requires_grad_(differentiated))
+        if differentiated:
+            result.backward()
     return counter.get_total_flops() / (len(x) ** 2 * x.shape[1])
 
 
@@ -239,22 +296,24 @@ def peak(torch, spec, x):
     return live.most / x.nbytes
 
 
-COSTS = [  # products over m * m * d, of which a plain form needs 6; and bytes over those of x, with the gradient
-    (Orthogonality(), (512, 32), 4 * 32 / 512, 2.3),
-    (Orthogonality(power=1), (512, 32), 3 + 1 / 16, 2.5),
-    (MaxCosine(), (512, 256), 1 + 1 / 16, 3.8),
-    (OffDiagonalOrthogonality(), (512, 32), 4 * (32 + 8 / 2 * 3) / 512, 2.1),
-    (Covariance(), (32, 512), 4 + 1.5, 2.1),
-    (SoftOrthogonality(), (32, 512), 4, 2.1),
+UPPER = 1 + 1 / 16  # each product once, in blocks of which those on the diagonal are whole
+COSTS = [  # products over m * m * d, of which a plain form needs 6; of a value alone; bytes over x, with the gradient
+    (Orthogonality(), (512, 32), 4 * 32 / 512, 2 * 32 / 512, 2.3),
+    (Orthogonality(power=1), (512, 32), 2 + UPPER, UPPER, 2.5),
+    (MaxCosine(), (512, 256), UPPER, UPPER, 3.8),
+    (OffDiagonalOrthogonality(), (512, 32), 4 * (32 + 8 / 2 * 3) / 512, 2 * (32 + 8 * 2) / 512, 2.1),
+    (Covariance(), (32, 512), 4 + 1.5, 2 + 1, 2.1),
+    (SoftOrthogonality(), (32, 512), 4, 2, 2.1),
 ]
 
 
-@pytest.mark.parametrize(("spec", "shape", "products", "size"), COSTS, ids=str)
-def test_costs(spec, shape, products, size, monkeypatch):
+@pytest.mark.parametrize(("spec", "shape", "products", "alone", "size"), COSTS, ids=str)
+def test_costs(spec, shape, products, alone, size, monkeypatch):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     monkeypatch.setattr(blocks, "ROWS", 32)
     x = torch.tensor(RNG.normal(size=shape), dtype=torch.float32)
     assert flops(torch, spec, x) == pytest.approx(products)
+    assert flops(torch, spec, x, differentiated=False) == pytest.approx(alone)
     assert peak(torch, spec, x) < size
 
 

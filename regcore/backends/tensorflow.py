@@ -8,6 +8,13 @@ import tensorflow as tf
 
 from .. import precision
 
+try:
+    from tensorflow.python.eager.record import should_record_backprop as _is_watched
+except ImportError:  # a private name: without it gradients are computed with every value
+
+    def _is_watched(tensors: Any) -> bool:
+        return True
+
 
 def namespace(x: Any) -> Any:
     return xp
@@ -34,10 +41,51 @@ def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> tf.Tensor:
             dx, dparams = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), mask, across, upstream)
             return dx, *(dparams.get(name) for name in names)  # labels have none
 
-        return precision.value(xp, spec, x, dict(zip(names, params, strict=True)), mask, across), backward
+        return precision.value(xp, spec, *_unwatched(names, x, params), mask, across), backward
 
-    names = tuple(params)
-    return penalty(tf.convert_to_tensor(x), *(tf.convert_to_tensor(param) for param in params.values()))
+    names, tensors = tuple(params), [tf.convert_to_tensor(tensor) for tensor in (x, *params.values())]
+    if precision.one_pass(spec, tensors[0], across) and _is_watched(tensors):
+        return _one_pass(spec, names, mask, across, tensors)
+    return penalty(*tensors)
+
+
+def _one_pass(spec: Any, names: tuple[str, ...], mask: Any, across: Any, tensors: list[tf.Tensor]) -> tf.Tensor:
+    """The gradient comes with the value and waits for backward, which takes it again only to be differentiated."""
+
+    @tf.custom_gradient
+    def penalty(x: tf.Tensor, *params: tf.Tensor) -> Any:
+        alone, named = _unwatched(names, x, params)
+        result, gradient = precision.wide_value_and_grad(xp, spec, alone, named, mask, across)
+
+        @tf.custom_gradient
+        def scaled(upstream: tf.Tensor, x: tf.Tensor, *params: tf.Tensor) -> Any:
+            def twice(*upstreams: tf.Tensor) -> Any:
+                by = [tensor for tensor in (upstream, x, *params) if tensor.dtype.is_floating]
+                with tf.GradientTape() as tape:
+                    tape.watch(by)
+                    again = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), mask, across, upstream)
+                second = iter(tape.gradient(_flat(again), by, upstreams))
+                return [next(second) if tensor.dtype.is_floating else None for tensor in (upstream, x, *params)]
+
+            return _flat(precision.scaled(xp, gradient, alone, named, upstream)), twice
+
+        def backward(upstream: tf.Tensor) -> Any:
+            dx, *by_params = scaled(upstream, x, *params)
+            dparams = dict(zip(gradient[1], by_params, strict=True))
+            return dx, *(dparams.get(name) for name in names)
+
+        return result, backward
+
+    return penalty(*tensors)
+
+
+def _unwatched(names: tuple[str, ...], x: tf.Tensor, params: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The same numbers, of which no tape keeps what is made of them."""
+    return tf.stop_gradient(x), dict(zip(names, [tf.stop_gradient(param) for param in params], strict=True))
+
+
+def _flat(gradient: Any) -> list[tf.Tensor]:
+    return [gradient[0], *gradient[1].values()]
 
 
 def value_and_grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: float) -> Any:

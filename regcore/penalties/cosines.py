@@ -64,7 +64,7 @@ class MaxCosine(Angular):
     def one_pass(self, shape: Shape, across: Any) -> bool:
         return matrix_shape(shape, self.vector_axis)[0] > blocks.ROWS or self.search != "float32"
 
-    def both_of_units(self, xp: Any, units: list[Array], params: Params) -> tuple[Array, list[Array]]:
+    def both_of_units(self, xp: Any, units: list[Array], params: Params, *, sloped: bool) -> tuple[Array, list[Array]]:
         unit = blocks.joined(xp, units, 0)
         units[:] = blocks.panels(unit, 0)
         m, d = unit.shape
@@ -74,6 +74,8 @@ class MaxCosine(Angular):
         cosines = [self._cosines(xp, units, unit, [of[k] for of in found]) for k in range(len(found[0]))]
         share = 1.0 / (m * len(places))
         value = sum([xp.sum(cosine * cosine) for cosine in cosines], start=0.0) * share - self._least(m, d)
+        if not sloped:
+            return value, []
         shares = [cosine * (2.0 * share) + (value - value) for cosine in cosines]  # NaN reaches all
         slopes = [nearest.both_ways(xp, part, places, shares) for part in blocks.panels(unit, 1, 64)]
         return value, blocks.panels(blocks.joined(xp, slopes, 1), 0)

@@ -100,17 +100,23 @@ class OffDiagonal(BatchMoments):
         self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
     ) -> tuple[Array, Gradient]:
         samples = units_last(xp, x, self.batch(x.shape))
+        value, slopes = self._both(xp, samples, x, mask, sloped=True)
+        slope = blocks.joined(xp, [xp.matrix_transpose(some) for some in slopes], 1)
+        slope = xp.reshape(slope, tuple(-1 if size is None else size for size in samples.shape))
+        return value, (units_back(xp, slope, x, self.batch(x.shape)), {})
+
+    def value_alone(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        return self._both(xp, units_last(xp, x, self.batch(x.shape)), x, mask, sloped=False)[0]
+
+    def _both(self, xp: Any, samples: Array, x: Array, mask: Array, *, sloped: bool) -> tuple[Array, list[Array]]:
         units, per_sample = self._centred_panels(xp, samples, x, mask)
         n, d = units[0].shape[1], samples.shape[-1]
         factor = (4.0 * self.share(d)) * per_sample
         if n is not None and 2 * n <= d:
-            value, slopes = blocks.squares(xp, units, per_sample, factor, columns=True)
-        else:
-            value, slopes = blocks.over_pairs(xp, units, lambda products: _squares(xp, products * per_sample))
-            blocks.scaled(slopes, factor)
-        slope = blocks.joined(xp, [xp.matrix_transpose(some) for some in slopes], 1)
-        slope = xp.reshape(slope, tuple(-1 if size is None else size for size in samples.shape))
-        return value * self.share(d), (units_back(xp, slope, x, self.batch(x.shape)), {})
+            value, slopes = blocks.squares(xp, units, per_sample, factor, columns=True, sloped=sloped)
+            return value * self.share(d), slopes
+        value, slopes = blocks.over_pairs(xp, units, lambda p: _squares(xp, p * per_sample), sloped=sloped)
+        return value * self.share(d), blocks.scaled(slopes, factor)
 
     def _centred_panels(self, xp: Any, samples: Array, x: Array, mask: Array) -> "tuple[list[Array], float | Array]":
         """Units in panels of rows, centred over the samples, and one over the divisor of covariances."""
@@ -150,8 +156,7 @@ class Covariance(OffDiagonal):
     Every axis that is not in `batch_axis` counts units, of which there are d; `batch_axis=(0, 1)` takes all tokens of
     (batch, time, feature) as samples. A mask covers leading batch axes. The derivative by x is
     4 (x - mean) off(C) / ((n - correction) d), with off(C) the matrix without its diagonal. Memory: twice x, and
-    n*n numbers where n <= d/2 and blocks of 1024*1024, or (d/16)**2 where that is more, otherwise; on several replicas
-    d*d.
+    n*n numbers where n <= d/2 and blocks of 1024*1024, or (d/16)**2 if more, otherwise; d*d on several replicas.
     Unchanged by: order of samples, order of units, sign of x, a constant, a constant for each unit.
 
     Raises ValueError for a single unit, n <= `correction` (NaN if n is known only at run time), and units of unknown
@@ -179,8 +184,7 @@ class DeCov(OffDiagonal):
 
     Every axis that is not in `batch_axis` counts units; a mask covers leading batch axes. The derivative by x is
     2 (x - mean) off(C) / (n - correction), with off(C) the matrix without its diagonal. Memory: twice x, and
-    n*n numbers where n <= d/2 and blocks of 1024*1024, or (d/16)**2 where that is more, otherwise; on several replicas
-    d*d.
+    n*n numbers where n <= d/2 and blocks of 1024*1024, or (d/16)**2 if more, otherwise; d*d on several replicas.
     Unchanged by: order of samples, order of units, sign of x, a constant, a constant for each unit.
 
     Raises ValueError for a single unit, n <= `correction` (NaN if n is known only at run time), and units of unknown

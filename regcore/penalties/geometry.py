@@ -102,14 +102,14 @@ class Orthogonality(Angular):
         m, d = matrix_shape(shape, self.vector_axis)
         return (self._is_frame_potential and m >= 2 * d) or (m > blocks.ROWS and not self.coactive)
 
-    def both_of_units(self, xp: Any, units: list[Array], params: Params) -> tuple[Array, list[Array]]:
+    def both_of_units(self, xp: Any, units: list[Array], params: Params, *, sloped: bool) -> tuple[Array, list[Array]]:
         m, d = sum([unit.shape[0] for unit in units]), units[0].shape[1]
         share = 1.0 / (m * (m - 1))
         if self._is_frame_potential and m >= 2 * d:
-            value, slopes = blocks.squares(xp, [*units], factor=4.0 * share, equal=True)
+            value, slopes = blocks.squares(xp, [*units], factor=4.0 * share, equal=True, sloped=sloped)
             return value * share - self._least(m, d), slopes
-        value, slopes = blocks.over_pairs(xp, units, lambda cosine: self._of_block(xp, cosine))
-        return value * (2.0 * share) - self._least(m, d), blocks.scaled(slopes, 2.0 * share + (value - value))
+        value, slopes = blocks.over_pairs(xp, units, lambda cosine: self._of_block(xp, cosine), sloped=sloped)
+        return value * (2.0 * share) - self._least(m, d), blocks.scaled(slopes, 2.0 * share, value - value)
 
     def _of_block(self, xp: Any, cosine: Array) -> tuple[Array, Array]:
         """The sum over a block and its slopes, in as few passes as there can be: one costs what 25 d products do."""

@@ -9,7 +9,7 @@ from .. import blocks
 from ..counting import positive_axis
 from ..kinks import sign
 from ..penalty import Alone, Array, Example, Gradient, Params, Penalty, Shape
-from ..vectors import check_vectors, rows, unrows
+from ..vectors import check_vectors, rows, unrows, upper_products
 
 __all__ = ["MutualCoherence", "OffDiagonalOrthogonality", "SoftOrthogonality"]
 
@@ -47,6 +47,9 @@ class OfMatrix(Penalty):
     ) -> tuple[Array, Gradient]:
         value, slope = self.both_of_matrix(xp, rows(xp, x, self.vector_axis))
         return value, (unrows(xp, slope, x, self.vector_axis), {})
+
+    def value_alone(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        return self.value(xp, x, params)
 
     def both_of_matrix(self, xp: Any, matrix: Array) -> tuple[Array, Array]:
         """`of_matrix` and `by_matrix` in one pass, where `one_pass` is true."""
@@ -144,24 +147,27 @@ class OffDiagonalOrthogonality(OfMatrix):
         check_vectors(self, shape, self.vector_axis)
 
     def of_matrix(self, xp: Any, matrix: Array) -> Array:
-        pairs = _pairs(xp, matrix)
+        pairs = upper_products(xp, matrix)
         return 2.0 * xp.sum(pairs * pairs)
 
     def by_matrix(self, xp: Any, matrix: Array) -> Array:
-        pairs = _pairs(xp, matrix)
+        pairs = upper_products(xp, matrix)
         return xp.matmul(4.0 * (pairs + xp.matrix_transpose(pairs)), matrix)
 
     def one_pass(self, shape: Shape, across: Any) -> bool:
         return True
 
-    def both_of_matrix(self, xp: Any, matrix: Array) -> tuple[Array, Array]:
+    def value_alone(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        return self.both_of_matrix(xp, rows(xp, x, self.vector_axis), sloped=False)[0]
+
+    def both_of_matrix(self, xp: Any, matrix: Array, *, sloped: bool = True) -> tuple[Array, Array]:
         m, d = matrix.shape
         parts = blocks.panels(matrix, 0)
         if m >= 2 * d:
-            value, slopes = blocks.squares(xp, parts, factor=4.0)
+            value, slopes = blocks.squares(xp, parts, factor=4.0, sloped=sloped)
         else:
-            value, slopes = blocks.over_pairs(xp, parts, lambda p: (2.0 * xp.sum(p * p), 4.0 * p))
-        return value, blocks.joined(xp, slopes, 0)
+            value, slopes = blocks.over_pairs(xp, parts, lambda p: (2.0 * xp.sum(p * p), 4.0 * p), sloped=sloped)
+        return value, blocks.joined(xp, slopes, 0) if sloped else None
 
     @classmethod
     def examples(cls) -> Iterator[Example]:
@@ -209,8 +215,3 @@ def _gram_error(xp: Any, matrix: Array) -> Array:
     products = xp.matmul(matrix, xp.matrix_transpose(matrix))
     one = xp.ones_like(products)
     return products - (xp.triu(one, k=0) - xp.triu(one, k=1))
-
-
-def _pairs(xp: Any, matrix: Array) -> Array:
-    """The product of each pair of rows once, above a zero diagonal."""
-    return xp.triu(xp.matmul(matrix, xp.matrix_transpose(matrix)), k=1)

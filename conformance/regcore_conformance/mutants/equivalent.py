@@ -56,7 +56,7 @@ CLAIMS = (
     Claim("code", ("MaxCosine.both_of_units: 64 -> 65",), WAYS),
     Claim("code", ("MaxCosine.both_of_units: 1 -> 2", "blocks.joined(xp, slopes, 1)"), "there is one panel"),
     Claim("code", ("_centred_panels:", "parts[0]"), "all panels have the same samples"),
-    Claim("code", ("OffDiagonal.value_and_grad: 0 -> 1", "units[0].shape[1]"), "all panels have the same samples"),
+    Claim("code", ("OffDiagonal._both: 0 -> 1", "units[0].shape[1]"), "all panels have the same samples"),
     Claim("code", ("OffDiagonal.value_and_grad:", "size is None"), "NumPy knows all sizes"),
     Claim("code", ("_of_each_sample: 0 -> 1",), "it is asked for its shape only"),
     Claim("code", ("kept(",), HIDDEN),
