@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from .. import pieces, precision
+from .. import pieces, precision, slabs
 from . import torch_arrays as xp
+from . import torch_variances
 
 
 def namespace(x: Any) -> Any:
@@ -27,6 +28,8 @@ def value(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> to
     if _differentiates(x, params) and precision.one_pass(spec, x, across):
         return (_OnePass if torch.compiler.is_compiling() else _OnePassWithJvp).apply(*arguments)[0]
     if not torch.compiler.is_compiling():
+        if torch_variances.takes(spec, x, mask, across):
+            return torch_variances.value(spec, x, params)
         return (_PenaltyWithJvp if torch._C._are_functorch_transforms_active() else _PenaltyInEager).apply(*arguments)
     if _differentiates(x, params):
         return _Penalty.apply(*arguments)
@@ -60,7 +63,7 @@ def _pieces(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> 
         return None
     if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch._C._are_functorch_transforms_active():
         return None
-    return pieces.pieces(xp, xp.Writer, spec, x, params, mask, across, x.stride(), largest)
+    return slabs.cut(xp, xp.Writer, spec, x, params, mask, across, x.stride(), largest)
 
 
 def _differentiates(x: torch.Tensor, params: Any) -> bool:

@@ -40,3 +40,7 @@ class Writer:
         compat.multiply(arrays[0], factors[0], out=piece)
         for factor, array in zip(factors[1:], arrays[1:], strict=True):
             piece.addcmul_(array, factor) if isinstance(factor, type(piece)) else piece.add_(array, alpha=factor)
+
+    @staticmethod
+    def line(piece: Any, slope: Any, offset: Any) -> None:
+        compat.addcmul(offset, piece, slope, out=piece)  # type: ignore[attr-defined]
