@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .composition import Composite
 from .counting import count
-from .moments import Axes, BatchMoments, first_sample, units_of
+from .moments import BatchMoments, units_of
 from .penalty import Alone, Array, Gradient, Params, Penalty, Shape, Term
 from .pieces import Parts
 
@@ -86,14 +86,6 @@ def _is_own(kind: Any) -> bool:
         and kind.moments is BatchMoments.moments
         and kind.of_variances is OfVariances.of_variances
     )
-
-
-def sums(xp: Any, x: Array, batch: Axes, n: int) -> tuple[Array, Array]:
-    """The mean of each unit less its first sample, and the sum of its squared deviations; as in `moments.centre`."""
-    centred = x - first_sample(x, batch)
-    mean = xp.sum(centred, axis=batch, keepdims=True) * (1.0 / n)
-    centred = centred - mean
-    return mean, xp.sum(centred * centred, axis=batch, keepdims=True)
 
 
 def lines(xp: Any, term: Term, n: int, mean: Array, squares: Array, params: Params) -> Lines:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import precision, variances
-from ..moments import first_sample
+from ..moments import Axes, first_sample
 from ..replicas import Alone
 from . import torch as backend
 from . import torch_arrays as xp
@@ -65,9 +65,16 @@ def _lines(spec: Any, x: Tensor, params: Any) -> variances.Lines:
         return found
     term: Any = variances.term_of(spec, Alone)
     batch = term.penalty.batch(tuple(x.shape))
-    n = math.prod([x.shape[axis] for axis in batch])
     wide, params = precision.wide(xp, spec, x, params)
-    return variances.lines(xp, term, n, *variances.sums(xp, wide, batch, n), params)
+    n = math.prod([x.shape[axis] for axis in batch])
+    return variances.lines(xp, term, n, *sums(wide - first_sample(wide, batch), batch, n), params)
+
+
+def sums(x: Tensor, batch: Axes, n: int) -> tuple[Tensor, Tensor]:
+    """The mean of each unit, and the sum of its squared deviations; `x`, less the first sample, is written over."""
+    mean = x.sum(batch, keepdim=True) * (1.0 / n)
+    x.sub_(mean).mul_(x)
+    return mean, x.sum(batch, keepdim=True)
 
 
 def _along(spec: Any, x: Tensor, params: Any, found: variances.Lines, upstream: Tensor) -> Any:
