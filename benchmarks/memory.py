@@ -1,11 +1,13 @@
 """How much memory a step takes beyond its inputs and the gradient, and how many kernels and products it runs."""
 
 import ctypes
+import gc
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from .row import Row, Step
 
@@ -61,6 +63,7 @@ def counts(step: Step) -> dict[str, int]:
     """Of an eager PyTorch step: kernels, operations of matrix products, bytes saved for backward."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    step()  # what is found out once, such as the size of a group
     with FlopCounterMode(display=False) as flops, _kernels() as kernels, _saved() as saved:
         step()
     return {"kernels": kernels[0], "flops": int(flops.get_total_flops()), "saved": sum(saved.values())}
@@ -82,16 +85,40 @@ def _kernels() -> Iterator[list[int]]:
 
 @contextmanager
 def _saved() -> Iterator[dict[int, int]]:
-    """Bytes of each storage that is saved and is no input, by its address."""
+    """Bytes of each storage that is saved when backward begins, and was not there before, by its address.
+
+    Hooks on saved tensors would tell as well, but sites of a model are not evaluated together where there are any.
+    """
     import torch
 
+    held = [tensor.untyped_storage() for tensor in gc.get_objects() if issubclass(type(tensor), torch.Tensor)]
+    there = {storage.data_ptr() for storage in held}  # while they are held, nothing else gets their addresses
     found: dict[int, int] = {}
 
-    def pack(tensor: Any) -> Any:
-        if not (tensor if tensor._base is None else tensor._base).is_leaf:
-            storage = tensor.untyped_storage()
-            found[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def backward(loss: Any, *args: Any, **options: Any) -> None:
+        storages = [tensor.untyped_storage() for node in _nodes(loss.grad_fn) for tensor in _saved_by(node)]
+        found.update({each.data_ptr(): each.nbytes() for each in storages if each.data_ptr() not in there})
+        original(loss, *args, **options)
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    original = torch.Tensor.backward
+    with mock.patch.object(torch.Tensor, "backward", backward):
         yield found
+
+
+def _nodes(root: Any) -> set[Any]:
+    """Of the graph that ends in `root`."""
+    found, waiting = {root}, [root]
+    while waiting:
+        before = {node for node, _ in waiting.pop().next_functions if node is not None} - found
+        found |= before
+        waiting += before
+    return found
+
+
+def _saved_by(node: Any) -> list[Any]:
+    import torch
+
+    names = [name for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors"]
+    values = [getattr(node, name) for name in names]
+    flat = [each for value in values for each in (value if isinstance(value, (tuple, list)) else [value])]
+    return [each for each in flat if isinstance(each, torch.Tensor)]

@@ -73,10 +73,15 @@ def centre(xp: Any, x: "Array", batch: Axes, n: "int | Array", mask: "Array", ac
 def _sample(xp: Any, x: "Array", batch: Axes, mask: "Array") -> "Array":
     """One of the samples of each unit: the first, or the largest that the mask lets through, or 0 if it hides all."""
     if mask is None:
-        return x[tuple(slice(0, 1) if axis in batch else slice(None) for axis in range(len(x.shape)))]
+        return first_sample(x, batch)
     lowest = xp.where(expand(mask, len(x.shape)), x, -math.inf * xp.ones_like(x))
     largest = xp.max(lowest, axis=batch, keepdims=True)
     return xp.where(largest == -math.inf, xp.zeros_like(largest), largest)  # another replica may have samples
+
+
+def first_sample(x: "Array", batch: Axes) -> "Array":
+    """The first of the samples of each unit, a view."""
+    return x[tuple([slice(0, 1) if axis in batch else slice(None) for axis in range(len(x.shape))])]
 
 
 def units_last(xp: Any, x: "Array", batch: Axes) -> "Array":

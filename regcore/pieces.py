@@ -163,11 +163,16 @@ def pieces(
     apart = [term.penalty.apart(shape, across) if _is_own(type(term.penalty)) else None for term in terms]
     if None in apart:
         return None
-    order = tuple(sorted(range(len(shape)), key=lambda axis: -abs(strides[axis])))
+    order = memory_order(strides)
     axes = [axis for axis in order if all(axis in parts.axes for parts in apart if parts)]
     slices = _slices(shape, axes, largest)
     both = [(term, parts) for term, parts in zip(terms, apart, strict=True) if parts]
     return Pieces(xp, library, spec, x, params, mask, both, order, slices) if len(slices) > 1 else None
+
+
+def memory_order(strides: Sequence[int]) -> tuple[int, ...]:
+    """Axes from the outermost in memory to the innermost."""
+    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
 
 
 def _of_piece(
@@ -188,16 +193,22 @@ def _is_own(kind: type) -> bool:
 
 def _slices(shape: Sequence[int], axes: Sequence[int], largest: int) -> list[Index]:
     """Cuts along as few of the axes as it takes, the outermost first, so that a slice is contiguous if it can be."""
-    cuts, size = [[slice(None)] for _ in shape], math.prod(shape)
-    for axis in axes:
-        if size <= largest:
-            break
-        length = shape[axis]
-        size = size // length
-        step = max(1, largest // size)
-        cuts[axis] = [slice(start, start + step) for start in range(0, length, step)]
-    last = max(axis for axis, cut in enumerate(cuts) if len(cut) > 1 or axis == 0)
-    return list(itertools.product(*cuts[: last + 1]))
+    each = cuts(shape, [(axes, largest)])
+    last = max([axis for axis, cut in enumerate(each) if len(cut) > 1 or axis == 0])
+    return list(itertools.product(*each[: last + 1]))
+
+
+def cuts(shape: Sequence[int], stages: "Sequence[tuple[Sequence[int], int]]") -> list[list[slice]]:
+    """Of each axis: in each stage along its axes, until a slice has no more entries than that."""
+    each, size = [[slice(None)] for _ in shape], math.prod(shape)
+    for axis, largest in [(axis, largest) for axes, largest in stages for axis in axes]:
+        if size > largest:
+            length = shape[axis]
+            size = size // length
+            step = max(1, largest // size)
+            each[axis] = [slice(start, start + step) for start in range(0, length, step)]
+            size = size * step
+    return each
 
 
 def _pairwise(arrays: "list[Array]") -> "Array":

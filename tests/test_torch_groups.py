@@ -100,7 +100,7 @@ def test_few_kernels_for_each_layer():
     assert regularized - plain <= 2 * 40
 
 
-def test_nothing_is_saved_but_what_was_there():
+def test_nothing_is_saved_but_what_was_there_and_numbers_for_each_unit():
     model, reg = both()[0]
     seen = []
     for i in range(DEPTH):
@@ -111,7 +111,8 @@ def test_nothing_is_saved_but_what_was_there():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         reg.combine(loss)
     assert len(saved) > DEPTH
-    assert all(t.untyped_storage().data_ptr() in there or t.numel() <= DEPTH for t in saved)
+    new = [t for t in saved if t.untyped_storage().data_ptr() not in there]
+    assert sum(t.numel() for t in new if t.numel() > DEPTH) <= 2 * DEPTH * 5  # a mean and a slope
 
 
 def test_a_change_in_place_is_noticed():

@@ -5,7 +5,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from .. import pieces, precision
+from .. import pieces, precision, slabs
 
 
 def namespace(x: Any) -> Any:
@@ -55,7 +55,7 @@ def _pieces(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> Any:
     """Of an array that can be written to."""
     if not isinstance(x, np.ndarray) or x.size <= pieces.CACHED:
         return None
-    return pieces.pieces(namespace(x), _NumPy, spec, x, params, mask, across, x.strides, pieces.CACHED)
+    return slabs.cut(namespace(x), _NumPy, spec, x, params, mask, across, x.strides, pieces.CACHED)
 
 
 class _NumPy:
@@ -72,6 +72,11 @@ class _NumPy:
     @staticmethod
     def add(out: Any, factor: Any, array: Any) -> None:
         np.add(out, factor * array, out=out)
+
+    @staticmethod
+    def line(piece: Any, slope: Any, offset: Any) -> None:
+        np.multiply(piece, slope, out=piece)
+        np.add(piece, offset, out=piece)
 
 
 def attach(spec: Any, x: Any, params: Any, mask: Any, across: Any, factors: Any) -> Any:

@@ -10,6 +10,7 @@ from .. import precision
 from . import torch_arrays as xp
 from . import torch_calls as calls
 from . import torch_functions as functions
+from . import torch_variances
 
 
 def namespace(x: Any) -> Any:
@@ -35,7 +36,10 @@ def value(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> to
     call = calls.call(spec, x, params, across)
     if differentiates and call.one_pass():
         return functions.OnePassWithJvp.apply(spec, across, call.names, mask, x, *params.values())[0]
-    if differentiates or forward_ad._current_level >= 0:
+    differentiates = differentiates or forward_ad._current_level >= 0
+    if differentiates and mask is None and call.of_variances and type(x) in calls.PLAIN:
+        return torch_variances.value(spec, x, params)
+    if differentiates:
         return functions.PenaltyInEager.apply(call, mask, x, *params.values())
     return call.value(x, tuple(params.values()), mask)
 

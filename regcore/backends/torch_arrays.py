@@ -44,3 +44,7 @@ class Writer:
     @staticmethod
     def add(out: Any, factor: Any, array: Any) -> None:
         out.addcmul_(array, factor) if isinstance(factor, type(out)) else out.add_(array, alpha=factor)
+
+    @staticmethod
+    def line(piece: Any, slope: Any, offset: Any) -> None:
+        compat.addcmul(offset, piece, slope, out=piece)  # type: ignore[attr-defined]

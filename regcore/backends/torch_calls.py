@@ -6,23 +6,25 @@ from typing import Any
 
 import torch
 
-from .. import pieces, precision
+from .. import pieces, precision, slabs, variances
 from ..penalty import Alone, Penalty
 from . import torch_arrays as xp
 
+PLAIN = (torch.Tensor, torch.nn.Parameter)  # of subclasses it is not known what writing does
 MOST = 4096  # calls that are remembered
 
 
 class Call:
     """What stays the same from call to call of a penalty on arrays of one kind."""
 
-    __slots__ = ("_as_it_is", "_has_one_pass", "across", "device", "names", "shape", "size", "spec")
+    __slots__ = ("_as_it_is", "_has_one_pass", "across", "device", "names", "of_variances", "shape", "size", "spec")
 
     def __init__(self, spec: Any, x: torch.Tensor, params: Mapping[str, Any], across: Any) -> None:
         self.spec, self.across, self.names, self.device = spec, across, tuple(params), x.device.type
         self.shape, self.size = tuple(x.shape), x.numel()
         floating = [tensor.dtype for tensor in (x, *params.values()) if tensor.is_floating_point()]
         self._as_it_is = set(floating) == {precision.wide_dtype(xp, spec, x)}  # there is nothing to round
+        self.of_variances = variances.term_of(spec, across) is not None
         self._has_one_pass = type(spec).one_pass is not Penalty.one_pass
 
     def one_pass(self) -> bool:
@@ -73,14 +75,14 @@ def call(spec: Any, x: torch.Tensor, params: Mapping[str, Any], across: Any) -> 
 
 def value(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> Any:
     with full_precision(x):
-        large = _pieces(spec, x, params, mask, across)
+        large = in_pieces(spec, x, params, mask, across)
         return large.value() if large else precision.value(xp, spec, x, params, mask, across)
 
 
 def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstream: Any) -> Any:
     with full_precision(x):
         written = differentiates(x, {**params, "upstream": upstream})  # what is written to cannot be
-        if large := None if written else _pieces(spec, x, params, mask, across):
+        if large := None if written else in_pieces(spec, x, params, mask, across):
             return large.grad(upstream)
         return precision.grad(xp, spec, x, params, mask, across, upstream)
 
@@ -112,10 +114,10 @@ def _largest(device: str) -> int:
     return pieces.CACHED if device == "cpu" else pieces.ELSEWHERE
 
 
-def _pieces(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> Any:
+def in_pieces(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> Any:
     """Of an array that can be written to, and not while a transformation gives it other axes."""
     if torch.compiler.is_compiling() or x.numel() <= _largest(x.device.type):
         return None
-    if type(x) not in (torch.Tensor, torch.nn.Parameter) or torch._C._are_functorch_transforms_active():
+    if type(x) not in PLAIN or torch._C._are_functorch_transforms_active():
         return None
-    return pieces.pieces(xp, xp.Writer, spec, x, params, mask, across, x.stride(), _largest(x.device.type))
+    return slabs.cut(xp, xp.Writer, spec, x, params, mask, across, x.stride(), _largest(x.device.type))

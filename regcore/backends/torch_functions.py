@@ -46,7 +46,7 @@ class PenaltyWithJvp(Penalty):
 
     @staticmethod
     def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
-        return _along(ctx, ctx.saved_tensors, tangents)
+        return along(ctx, ctx.saved_tensors, tangents)
 
 
 class PenaltyInEager(torch.autograd.Function):
@@ -69,7 +69,7 @@ class PenaltyInEager(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _call: Any, _mask: Any, *tangents: Any) -> Any:
-        return _along(ctx.call, ctx.saved_tensors, tangents)
+        return along(ctx.call, ctx.saved_tensors, tangents)
 
 
 class OnePass(torch.autograd.Function):
@@ -123,7 +123,7 @@ class OnePassWithJvp(OnePass):
     @staticmethod
     def jvp(ctx: Any, _spec: Any, _across: Any, _names: Any, _mask: Any, *tangents: Any) -> Any:
         known = sum(tensor.is_floating_point() for tensor in ctx.saved_tensors[2:])
-        return _along(ctx, ctx.saved_tensors, tangents), *[None] * (1 + known)
+        return along(ctx, ctx.saved_tensors, tangents), *[None] * (1 + known)
 
 
 def unchanged(ctx: Any, spec: Any) -> Any:
@@ -139,7 +139,7 @@ def unchanged(ctx: Any, spec: Any) -> Any:
         ) from error
 
 
-def _along(of: Any, saved: Any, tangents: Any) -> Any:
+def along(of: Any, saved: Any, tangents: Any) -> Any:
     """The derivative along the tangents, of a call or what a context knows of it."""
     mask, x, *params = saved
     with full_precision(x):

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from .. import precision
 from ..replicas import Alone
+from . import torch_line_groups
 from .torch_calls import full_precision
 from .torch_functions import unchanged
 
@@ -21,7 +22,10 @@ MOST = 2**20  # elements of the largest array that evaluating a group makes, so 
 def values(spec: Any, arrays: Sequence[Tensor], params: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """The penalty of each array, 1-d. They have one shape, dtype and device, and so have parameters of one name."""
     names = tuple(params[0])
-    return _Group.apply(spec, names, len(arrays), *arrays, *[own[name] for name in names for own in params])
+    tensors = [*arrays, *[own[name] for name in names for own in params]]
+    if torch_line_groups.takes(spec):
+        return torch_line_groups.LineGroup.apply(spec, names, len(arrays), _gradients, *tensors)
+    return _Group.apply(spec, names, len(arrays), *tensors)
 
 
 def at_once(spec: Any, x: Tensor, params: Mapping[str, Tensor]) -> int:
@@ -36,6 +40,8 @@ def at_once(spec: Any, x: Tensor, params: Mapping[str, Tensor]) -> int:
         return 1
     if precision.one_pass(spec, x, Alone):  # its gradients come with the value and wait in memory
         return 1
+    if torch_line_groups.takes(spec):
+        return torch_line_groups.MOST
     shapes = tuple([(name, tuple(param.shape), param.dtype) for name, param in params.items()])
     return max(1, MOST // _largest(spec, tuple(x.shape), x.dtype, shapes))
 
@@ -83,13 +89,21 @@ class _Group(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        def gradients(upstream: Tensor, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
-            named = dict(zip(ctx.names, params, strict=True))
-            dx, dparams = precision.grad(xp, ctx.spec, x, named, None, Alone, upstream)
-            return dx, *[dparams[name] for name in ctx.names]
+        gradients = _gradients(ctx.spec, ctx.names, ctx.size, unchanged(ctx, ctx.spec), upstream)
+        return None, None, None, *gradients
 
-        stacks = _mapped(gradients, ctx.size, unchanged(ctx, ctx.spec), upstream)
-        return None, None, None, *[gradient for stack in stacks for gradient in stack.unbind()]
+
+def _gradients(
+    spec: Any, names: tuple[str, ...], size: int, tensors: Sequence[Tensor], upstream: Tensor
+) -> list[Tensor]:
+    """By each tensor, of operations that can be differentiated."""
+
+    def gradients(upstream: Tensor, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        dx, dparams = precision.grad(xp, spec, x, dict(zip(names, params, strict=True)), None, Alone, upstream)
+        return dx, *[dparams[name] for name in names]
+
+    stacks = _mapped(gradients, size, tensors, upstream)
+    return [gradient for stack in stacks for gradient in stack.unbind()]
 
 
 def _mapped(function: Callable[..., Any], size: int, tensors: Sequence[Tensor], *before: Tensor) -> Any:

@@ -9,6 +9,7 @@ from .. import blocks
 from ..counting import count, expand
 from ..moments import BatchMoments, centre, check_mask, moments, units_back, units_last
 from ..penalty import Alone, Array, Example, Gradient, Params, Shape
+from ..variances import OfVariances
 
 __all__ = ["Covariance", "DeCov", "Variance"]
 
@@ -16,7 +17,7 @@ LEAST_EPS = 2.0**-126  # the smallest normal float32: below it a root of 0 + eps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Variance(BatchMoments):
+class Variance(OfVariances):
     """`mean(relu(gamma - sqrt(var(x) + eps)))` over units: each keeps a standard deviation of at least `gamma`.
 
     The variance of each unit is taken over the batch, divided by n - `correction`, and the mean is over the units. It
@@ -51,16 +52,11 @@ class Variance(BatchMoments):
         if not self.eps >= LEAST_EPS:
             raise ValueError(f"eps={self.eps}; expected at least 2**-126: the root of 0 + eps needs a derivative")
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        _, variance, _ = self.moments(xp, x, mask, across)
-        lack = self.gamma - xp.sqrt(variance + self.eps)
-        return xp.sum(xp.where(lack <= 0, xp.zeros_like(lack), lack)) * (1.0 / _units(xp, variance))
-
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        centred, variance, per_sample = self.moments(xp, x, mask, across)
+    def of_unit(self, xp: Any, variance: Array) -> tuple[Array, Array]:
         deviation = xp.sqrt(variance + self.eps)
-        slope = xp.where(self.gamma - deviation <= 0, xp.zeros_like(deviation), 1.0 / deviation)
-        return centred * (slope * per_sample * (-across.size / _units(xp, variance))), {}
+        lack = self.gamma - deviation
+        enough, nothing = lack <= 0, xp.zeros_like(lack)
+        return xp.where(enough, nothing, lack), xp.where(enough, nothing, -0.5 / deviation)
 
     @classmethod
     def examples(cls) -> Iterator[Example]:
@@ -213,7 +209,3 @@ def _of_each_sample(xp: Any, samples: Array, mask: Array) -> Array:
     """A mask over some batch axes as one over all of them, flattened."""
     none = xp.astype(xp.zeros_like(samples[..., 0]), mask.dtype)
     return xp.reshape(xp.logical_or(expand(mask, len(none.shape)), none), (-1,))
-
-
-def _units(xp: Any, variance: Array) -> "int | Array":
-    return count(xp, variance, range(len(variance.shape)))

@@ -7,10 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..counting import count
-from ..moments import BatchMoments, units_of
-from ..penalty import Alone, Array, Example, Gradient, Params, Shape
-from ..pieces import Parts
+from ..penalty import Array, Example, Params
+from ..variances import OfVariances
 
 __all__ = ["BatchEntropy"]
 
@@ -18,7 +16,7 @@ PI_E = math.pi * math.e
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchEntropy(BatchMoments):
+class BatchEntropy(OfVariances):
     """`beta * (mean(log(pi * e * var(x) + 1) / 2) - max(alpha_min, abs(alpha)))**2`: layer batch entropy, LBE.
 
     The variance of each unit is taken over the batch, divided by n - `correction`, and the mean over the units is the
@@ -63,49 +61,16 @@ class BatchEntropy(BatchMoments):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"alpha": ()}
 
-    def value(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
-        return self._of_layer(xp, self._entropies(xp, x, mask, across), x, params, mask)[0]
+    def of_unit(self, xp: Any, variance: Array) -> tuple[Array, Array]:
+        return 0.5 * xp.log1p(PI_E * variance), (0.5 * PI_E) / (1.0 + PI_E * variance)
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        centred, variance, per_sample = self.moments(xp, x, mask, across)
-        _, slope, dparams = self._of_layer(xp, self._sum(xp, variance), x, params, mask)
-        return ((across.size * slope) * self._slopes(variance, per_sample)) * centred, dparams
-
-    def apart(self, shape: Shape, across: Any) -> Parts | None:
-        if across is not Alone:
-            return None
-        units = units_of(shape, self.batch(shape))
-
-        def slopes(xp: Any, x: Array, mask: Array) -> Array:
-            return self._both(xp, x, mask)[1]
-
-        return Parts(units, self._entropies, slopes, self._of_layer, self._both, linear=False)
-
-    def _of_layer(self, xp: Any, entropies: Array, x: Array, params: Params, mask: Array) -> Any:
-        """The value, its derivative by the sum of the entropies of units, and that by alpha."""
+    def of_mean(self, xp: Any, mean: Array, params: Params) -> tuple[Array, Array, dict[str, Array]]:
         alpha = params["alpha"]
-        per_unit = 1.0 / count(xp, x, units_of(x.shape, self.batch(x.shape)))
         size, one = xp.abs(alpha), xp.ones_like(alpha)
-        excess = entropies * per_unit - xp.where(size <= self._floor, self._floor * one, size)
+        excess = mean - xp.where(size <= self._floor, self._floor * one, size)
         slope = (2.0 * self.beta) * excess
         sign = xp.where(size <= self._floor, 0.0 * one, xp.where(alpha < 0, -one, one))
-        return self.beta * (excess * excess), slope * per_unit, {"alpha": -slope * sign}
-
-    def _entropies(self, xp: Any, x: Array, mask: Array, across: Any = Alone) -> Array:
-        return self._sum(xp, self.moments(xp, x, mask, across)[1])
-
-    def _both(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Array]:
-        centred, variance, per_sample = self.moments(xp, x, mask, Alone)
-        return self._sum(xp, variance), self._slopes(variance, per_sample) * centred
-
-    @staticmethod
-    def _sum(xp: Any, variance: Array) -> Array:
-        return 0.5 * xp.sum(xp.log1p(PI_E * variance))
-
-    @staticmethod
-    def _slopes(variance: Array, per_sample: "float | Array") -> Array:
-        """The derivative of the entropy of each unit by its entries, over how far these are from the mean."""
-        return (PI_E * per_sample) / (1.0 + PI_E * variance)
+        return self.beta * (excess * excess), slope, {"alpha": -slope * sign}
 
     @property
     def _floor(self) -> float:
