@@ -41,7 +41,8 @@ class SelfModel(Reduced):
     predicts itself has then no loss and no gradient, and never leaves that point. Units may die where the weight of the
     penalty is large; count them.
 
-    Shapes: two axes or more, the last of known size; a mask covers leading axes, without the features.
+    Shapes: two axes or more, the last of known size; a mask covers leading axes, without the features. Memory: twice x,
+    and residuals of 1024 samples, or of a sixteenth of them where that is more.
     Unchanged by: order of samples.
 
     Raises ValueError where `features` and the last axis of `x`, or `targets` and that of the targets, do not agree.
@@ -116,13 +117,14 @@ class SelfModel(Reduced):
         self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
     ) -> tuple[Array, Gradient]:
         target = self._target(x, params)
-        share, total, by_x, by_targets, by_params = self.share(xp, target, mask), 0.0, [], [], {"W": 0.0, "b": 0.0}
+        share, total, by_x, by_targets = self.share(xp, target, mask), 0.0, [], []
+        by_params: dict[str, Array] = {}
         for some in _panels(x, target, mask):
             squares, (slope, by_some) = self._of_rows(xp, params, share, *some)
             total = total + squares
             by_x.append(slope)
-            by_params = {name: d + by_some[name] for name, d in by_params.items()}
-            by_targets.append(by_some.get("targets"))
+            by_targets.append(by_some.pop("targets", None))
+            by_params = {name: by_params[name] + d if by_params else d for name, d in by_some.items()}
         if self.targets is not None:
             by_params["targets"] = blocks.joined(xp, by_targets, 0)
         return total * share, (blocks.joined(xp, by_x, 0), by_params)
