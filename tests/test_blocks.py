@@ -13,6 +13,7 @@ from regcore import (
     MaxCosine,
     OffDiagonalOrthogonality,
     Orthogonality,
+    SelfModel,
     SoftOrthogonality,
     blocks,
     plain,
@@ -234,6 +235,41 @@ def test_torch(spec):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.nbytes) or t, lambda t: t):
         spec(x.requires_grad_())
     assert sum(saved) <= 2 * x.nbytes
+
+
+@LIBRARIES
+@pytest.mark.parametrize("gradient", ["target_detached", "input_detached", "full"])
+@pytest.mark.parametrize("targets", [None, 3])
+def test_self_models_of_masked_samples(gradient, targets, library):
+    for shape in ((8, 4), (3, 5, 4)):
+        x, mask = RNG.normal(size=shape), RNG.random(shape[:-1]) < 0.75
+        spec = SelfModel(features=4, targets=targets, gradient=gradient)
+        params = {name: RNG.normal(size=size) for name, size in spec.shapes().items()}
+        params |= {} if targets is None else {"targets": RNG.normal(size=(*shape[:-1], targets))}
+        arrays = [{name: library.asarray(param) for name, param in params.items()}, library.asarray(mask)]
+        for known, shown in ((arrays[0], None), arrays):
+            got, (dx, by) = value_and_grad(spec, library.asarray(x), known, mask=shown)
+            given = (x, params), {"mask": None if shown is None else mask}
+            plain_value, (plain_dx, plain_by) = value_and_grad(plain(spec), *given[0], **given[1])
+            agree(map(library.asnumpy, (got, dx, *by.values())), (plain_value, plain_dx, *plain_by.values()))
+            alone = value(spec, library.asarray(x), known, mask=shown)
+            assert library.asnumpy(alone) == library.asnumpy(got)
+
+
+def test_a_self_model_makes_three_products(monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    monkeypatch.setattr(blocks, "ROWS", 32)
+    spec, x = SelfModel(features=16), torch.tensor(RNG.normal(size=(512, 16)), dtype=torch.float32)
+    params = {name: torch.tensor(array) for name, array in spec.init().items()}
+    for differentiated, products in ((False, 1), (True, 3)):
+        leaves = [tensor.clone().requires_grad_(differentiated) for tensor in (x, *params.values())]
+        with FlopCounterMode(display=False) as counter:
+            result = spec(leaves[0], dict(zip(params, leaves[1:], strict=True)))
+            if differentiated:
+                result.backward()
+        assert counter.get_total_flops() == products * 2 * 512 * 16**2
 
 
 def test_a_search_in_half_precision():

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from .. import blocks
 from ..counting import kept
 from ..penalty import Alone, Array, Example, Gradient, Params, Shape
 from ..reduction import Reduced
@@ -40,7 +41,8 @@ class SelfModel(Reduced):
     predicts itself has then no loss and no gradient, and never leaves that point. Units may die where the weight of the
     penalty is large; count them.
 
-    Shapes: two axes or more, the last of known size; a mask covers leading axes, without the features.
+    Shapes: two axes or more, the last of known size; a mask covers leading axes, without the features. Memory: twice x,
+    and residuals of 1024 samples, or of a sixteenth of them where that is more.
     Unchanged by: order of samples.
 
     Raises ValueError where `features` and the last axis of `x`, or `targets` and that of the targets, do not agree.
@@ -104,22 +106,56 @@ class SelfModel(Reduced):
         return self.value_holding(xp, x, params, {"x": x, **params}, mask=mask)
 
     def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
+        target = self._target(x, params)
+        return self._of_rows(xp, params, self.share(xp, target, mask), x, target, mask)[1]
+
+    def one_pass(self, shape: Shape, across: Any) -> bool:
+        """Three products instead of four, which is worth a node of its own where they are large."""
+        return None in shape or math.prod([size or 1 for size in shape]) * self.shapes()["b"][0] >= blocks.ROWS**2
+
+    def value_and_grad(
+        self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone
+    ) -> tuple[Array, Gradient]:
+        target = self._target(x, params)
+        share, total, by_x, by_targets = self.share(xp, target, mask), 0.0, [], []
+        by_params: dict[str, Array] = {}
+        for some in _panels(x, target, mask):
+            squares, (slope, by_some) = self._of_rows(xp, params, share, *some)
+            total = total + squares
+            by_x.append(slope)
+            by_targets.append(by_some.pop("targets", None))
+            by_params = {name: by_params[name] + d if by_params else d for name, d in by_some.items()}
+        if self.targets is not None:
+            by_params["targets"] = blocks.joined(xp, by_targets, 0)
+        return total * share, (blocks.joined(xp, by_x, 0), by_params)
+
+    def value_alone(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Array:
+        target, total = self._target(x, params), 0.0
+        for some, targets, shown in _panels(x, target, mask):
+            residual = self._residual(xp, some, params, targets, shown)
+            total = total + xp.sum(residual * residual)
+        return total * self.share(xp, target, mask)
+
+    def _of_rows(
+        self, xp: Any, params: Params, share: "float | Array", x: Array, target: Array, mask: Array
+    ) -> tuple[Array, Gradient]:
+        """The sum of the squares of residuals, and the gradient, of samples that each have this share."""
         x = kept(xp, x, mask)
-        residual = self._residual(xp, x, params, self._target(x, params), mask)
-        by_residual = (2.0 * self.share(xp, residual, mask)) * residual
-        by_input, by_target = xp.matmul(by_residual, params["W"]), -by_residual
-        if self.gradient == "target_detached":
-            by_target = xp.zeros_like(by_target)
-        elif self.gradient == "input_detached":
-            by_input = xp.zeros_like(by_input)
+        residual = self._residual(xp, x, params, target, mask)
+        by_residual = (2.0 * share) * residual
         rows = xp.reshape(by_residual, (-1, residual.shape[-1]))
         by_params = {
             "W": xp.matmul(xp.matrix_transpose(rows), xp.reshape(x, (-1, self.features))),
             "b": xp.sum(rows, axis=0),
         }
-        if self.targets is None:
-            return by_input + by_target, by_params
-        return by_input, {**by_params, "targets": by_target}
+        by_target = -by_residual if self.gradient != "target_detached" else xp.zeros_like(residual)
+        if self.gradient == "input_detached":
+            by_x = by_target if self.targets is None else xp.zeros_like(x)
+        else:
+            by_x = xp.matmul(by_residual, params["W"])
+            by_x = by_x + by_target if self.gradient == "full" and self.targets is None else by_x
+        inputs = {} if self.targets is None else {"targets": by_target}
+        return xp.sum(residual * residual), (by_x, {**by_params, **inputs})
 
     def value_holding(self, xp: Any, x: Array, params: Params, held: Params, *, mask: Array = None) -> Array:
         target = self._target(held["x"], held) if self.gradient == "target_detached" else self._target(x, params)
@@ -143,3 +179,13 @@ class SelfModel(Reduced):
             spec = cls(features=2, targets=3, gradient=gradient, reduction="sum", seed=1)
             yield Example(spec, (4, 2), inputs={"targets": (4, 3)})
         yield Example(cls(features=1), (1, 1))
+
+
+def _panels(x: Array, target: Array, mask: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """Samples, their targets and their part of a mask, cut along the first axis, if its size is known."""
+    if None in (x.shape[0], target.shape[0], *(() if mask is None else mask.shape[:1])):
+        return iter([(x, target, mask)])
+    most = max(1, blocks.ROWS // math.prod([size or 1 for size in x.shape[1:-1]]))
+    parts = [blocks.panels(x, 0, most), blocks.panels(target, 0, most)]
+    masks = [None] * len(parts[0]) if mask is None else blocks.panels(mask, 0, most)
+    return zip(*parts, masks, strict=True)
