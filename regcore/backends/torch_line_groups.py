@@ -56,7 +56,7 @@ def _lines(spec: Any, names: Sequence[str], size: int, tensors: Sequence[Tensor]
     n = math.prod([tensors[0].shape[axis - 1] for axis in batch])
     each = [sums(_shifted(wide, batch), batch, n) for _, wide in _chunks(spec, tensors[:size])]
     mean, squares = (torch.cat(parts) for parts in zip(*each, strict=True))
-    stacks = [torch.stack(tensors[i : i + size]) for i in range(size, len(tensors), size)]
+    stacks = [torch.stack(list(tensors[i : i + size])) for i in range(size, len(tensors), size)]
     dtype = precision.wide_dtype(xp, spec, tensors[0])
 
     def of_each(mean: Tensor, squares: Tensor, *params: Tensor) -> Any:
@@ -85,7 +85,7 @@ def _chunks(spec: Any, xs: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
     """Stacks that stay in the cache, in the dtype to compute in, and where each begins."""
     many = max(1, CACHED // xs[0].numel())
     for i in range(0, len(xs), many):
-        yield i, precision.wide(xp, spec, torch.stack(xs[i : i + many]), {})[0]
+        yield i, precision.wide(xp, spec, torch.stack(list(xs[i : i + many])), {})[0]
 
 
 def _batch(term: Any, x: Tensor) -> Axes:
