@@ -110,6 +110,16 @@ def test_counts_of_known_steps():
     assert memory.counts(steps["peer"])["kernels"] > 2
 
 
+def test_counts_of_layers_are_those_of_what_is_timed():
+    """Nothing that counts may keep sites from being evaluated together."""
+    shape = (120, 16, 8)
+    counts = {name: memory.counts(step) for name, step in BY_NAME["lbe-500x32"].steps(shape, **HOW).items()}
+    assert counts["ours"]["kernels"] - counts["none"]["kernels"] <= 3 * 120
+    assert counts["peer"]["kernels"] - counts["none"]["kernels"] > 30 * 120
+    units = 2 * 120 * 8 * 4  # a mean and a slope
+    assert counts["ours"]["saved"] - counts["none"]["saved"] <= units + 120 * 3 * 4 + 1024
+
+
 @pytest.mark.skipif(not memory.CLEAR.exists(), reason="only Linux tells the peak of memory")
 def test_extra_memory_is_the_peak_without_the_gradient():
     count = 1 << 24  # 64 MB, which the allocator hands back

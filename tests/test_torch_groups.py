@@ -8,7 +8,7 @@ from torch import nn  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
-from regcore import AR, L2, TAR, BatchEntropy, Covariance, added  # noqa: E402
+from regcore import AR, L2, TAR, BatchEntropy, Covariance, Variance, added, plain  # noqa: E402
 from regcore.backends.torch_groups import MOST, at_once  # noqa: E402
 from regcore_torch import regularize, values  # noqa: E402
 from regcore_torch.groups import Seen  # noqa: E402
@@ -97,7 +97,7 @@ def test_few_kernels_for_each_layer():
                 combine(task(model(x()))).backward()
             counts.append(kernels.count)
     plain, regularized = counts[2] - counts[0], counts[3] - counts[1]
-    assert regularized - plain <= 2 * 40
+    assert regularized - plain <= 2 * 40  # adding to the gradients of the output and of alpha, and nothing else
 
 
 def test_nothing_is_saved_but_what_was_there_and_numbers_for_each_unit():
@@ -277,3 +277,15 @@ def test_large_intermediates_make_small_groups():
     small, wide = arrays((4, 8), (4, 700))
     assert at_once(AR(), small, {}) == MOST // 32
     assert at_once(Covariance(), wide, {}) <= max(1, MOST // (2 * 700))
+
+
+def test_groups_are_accurate_far_from_zero_and_skip_no_dtype():
+    """In chunks, of several batch axes, and twice differentiated by what a single array is differentiated by."""
+    for spec, dtype in [(BatchEntropy(), torch.float32), (Variance(batch_axis=(0, 1)), torch.float32)]:
+        far = [(x.detach() + 1e4).requires_grad_() for x in arrays(*[(6, 50, 40)] * 30, dtype=dtype)]
+        wide = [x.detach().double().requires_grad_() for x in far]
+        ours = values(spec, far, [spec.init()] * 30)
+        theirs = torch.stack([plain(spec)(x, spec.init()) for x in wide])
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=0.0)
+        for a, b in zip(*[torch.autograd.grad(v.sum(), xs) for v, xs in ((ours, far), (theirs, wide))], strict=True):
+            torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))

@@ -16,7 +16,8 @@ from .torch_calls import full_precision
 from .torch_functions import unchanged
 from .torch_variances import sums
 
-MOST = 4096  # arrays in a group, of which no more than a few are copied at once
+STACK = 2 * CACHED  # entries that are copied at once
+MOST = 4096  # arrays in a group
 
 
 def takes(spec: Any) -> bool:
@@ -84,7 +85,7 @@ def _gradients(ctx: Any, tensors: Sequence[Tensor], found: variances.Lines, upst
 
 def _chunks(spec: Any, xs: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
     """Stacks that stay in the cache, in the dtype to compute in, and where each begins."""
-    many = max(1, CACHED // xs[0].numel())
+    many = max(1, STACK // xs[0].numel())
     for i in range(0, len(xs), many):
         yield i, precision.wide(xp, spec, torch.stack(list(xs[i : i + many])), {})[0]
 

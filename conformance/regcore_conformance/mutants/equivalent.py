@@ -60,7 +60,6 @@ CLAIMS = (
     Claim("code", ("OffDiagonal.value_and_grad:", "size is None"), "NumPy knows all sizes"),
     Claim("code", ("_of_each_sample: 0 -> 1",), "it is asked for its shape only"),
     Claim("code", ("kept(",), HIDDEN),
-    Claim("code", ("Variance.value: lack <= 0 ->",), BORDER),
     Claim("code", ("MaxCosine.by_units: cosine <= 0 ->",), BORDER),
     Claim("code", (">= self.low ->",), BORDER),
     Claim("code", ("<= self.high ->",), BORDER),
@@ -77,10 +76,10 @@ CLAIMS = (
     Claim("code", ("_share: ", "reciprocal(xp, n)"), "reciprocal is 1/n, but for n = 0"),
     Claim("code", ("OfLogits.grad: xp.max(x",), "it is asked for its shape only"),
     Claim("code", ("ConfidencePenalty.", "xp.zeros_like(p) -> p"), "p is 0 there"),
-    Claim("code", ("BatchEntropy._of_layer: 0.0 * one",), ONE),
-    Claim("code", ("BatchEntropy._of_layer: alpha < 0 -> alpha <= 0",), "at 0 it is not above the floor"),
-    Claim("code", ("BatchEntropy._of_layer: size <= self._floor ->",), BORDER),
-    Claim("code", ("BatchEntropy._of_layer: self._floor * one",), ONE),
+    Claim("code", ("BatchEntropy.of_mean: 0.0 * one",), ONE),
+    Claim("code", ("BatchEntropy.of_mean: alpha < 0 -> alpha <= 0",), "at 0 it is not above the floor"),
+    Claim("code", ("BatchEntropy.of_mean: size <= self._floor ->",), BORDER),
+    Claim("code", ("BatchEntropy.of_mean: self._floor * one",), ONE),
     Claim("code", ("slope if self.signed else", "-> slope * sign(xp, cosine)"), "an excess has a cosine above 0"),
     Claim("code", ("MaxCosine._squares:",), "the diagonal is 0 then, and is never above another square"),
     Claim("code", ("SoftOrthogonality.",), "(V V.T - I) V is V (V.T V - I)"),
@@ -104,7 +103,7 @@ CLAIMS = (
 WIDE = (  # where rounding decides which entries tie, or which side of a corner it is, the bound of this grade is wide
     ("float32", ("MutualCoherence.by_matrix:", "sum(largest)")),
     ("float32", ("MaxCosine.both_of_units: self.search ==",)),
-    ("float32", ("Variance.grad:", "self.gamma - deviation <= 0 ->")),
+    ("float32", ("Variance.of_unit:", "lack <= 0 ->")),
 )
 
 
