@@ -308,8 +308,8 @@ def test_a_mistake_in_blocks_alone_is_caught(monkeypatch):
     assert judged(case, "float64", "blocks").status == "pass"
     over_pairs = regcore.blocks.over_pairs
 
-    def first_alone(xp, rows, of_products):
-        total, slopes = over_pairs(xp, rows, of_products)
+    def first_alone(xp, rows, of_products, **options):
+        total, slopes = over_pairs(xp, rows, of_products, **options)
         return total, [slopes[0], *(0.0 * slope for slope in slopes[1:])]
 
     monkeypatch.setattr(regcore.blocks, "over_pairs", first_alone)

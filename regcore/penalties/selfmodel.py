@@ -148,14 +148,16 @@ class SelfModel(Reduced):
             "W": xp.matmul(xp.matrix_transpose(rows), xp.reshape(x, (-1, self.features))),
             "b": xp.sum(rows, axis=0),
         }
-        by_target = -by_residual if self.gradient != "target_detached" else xp.zeros_like(residual)
-        if self.gradient == "input_detached":
-            by_x = by_target if self.targets is None else xp.zeros_like(x)
+        by_input = None if self.gradient == "input_detached" else xp.matmul(by_residual, params["W"])
+        by_target = None if self.gradient == "target_detached" else -by_residual
+        if self.targets is not None:
+            by_params["targets"] = xp.zeros_like(residual) if by_target is None else by_target
+            by_input = xp.zeros_like(x) if by_input is None else by_input
+        elif by_input is None or by_target is None:
+            by_input = by_target if by_input is None else by_input
         else:
-            by_x = xp.matmul(by_residual, params["W"])
-            by_x = by_x + by_target if self.gradient == "full" and self.targets is None else by_x
-        inputs = {} if self.targets is None else {"targets": by_target}
-        return xp.sum(residual * residual), (by_x, {**by_params, **inputs})
+            by_input = by_input + by_target
+        return xp.sum(residual * residual), (by_input, by_params)
 
     def value_holding(self, xp: Any, x: Array, params: Params, held: Params, *, mask: Array = None) -> Array:
         target = self._target(held["x"], held) if self.gradient == "target_detached" else self._target(x, params)
@@ -167,8 +169,11 @@ class SelfModel(Reduced):
 
     @staticmethod
     def _residual(xp: Any, x: Array, params: Params, target: Array, mask: Array) -> Array:
-        predicted = xp.matmul(x, xp.matrix_transpose(params["W"])) + params["b"]
-        return kept(xp, predicted - target, mask)
+        W, b = xp.matrix_transpose(params["W"]), params["b"]
+        if (addmm := getattr(xp, "addmm", None)) is None:
+            return kept(xp, xp.matmul(x, W) + b - target, mask)
+        predicted = addmm(b, xp.reshape(x, (-1, x.shape[-1])), W)  # of PyTorch, in one pass over memory less
+        return kept(xp, xp.reshape(predicted, target.shape) - target, mask)
 
     @classmethod
     def examples(cls) -> Iterator[Example]:

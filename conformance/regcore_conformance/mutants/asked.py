@@ -35,6 +35,7 @@ EXAMPLES: dict[type[regcore.Penalty], list[Example]] = {
     ],
 }
 CORNER = np.asarray([[0.75, 1, 0.5], [0.75, -0.5, 0], [-0.75, 0.25, 1], [-0.75, 2, 3]])  # of the first, 9/16 + 7/16 = 1
+BETWEEN = np.asarray([[3.0, 0.0, 1.0], [2.0, 2.0, 1.0], [0.0, 3.0, 1.0]])  # the second is as near to both others
 ABSENT = np.asarray([[-np.inf, 1.0, 2.0], [0.0, 1.0, 1.0]])
 TINY = np.asarray([[1.0, 2.0, 3.0], [0.0, 1.0, 1.0]]) * 2.0**-40
 
@@ -55,6 +56,8 @@ def _of_data(kind: type[regcore.Penalty]) -> Iterator[Case]:
         yield Case("Variance/asked/corner", Variance(eps=0.4375, correction=0), CORNER, {}, None)
     if kind is ConfidencePenalty:
         yield Case("ConfidencePenalty/asked/absent", ConfidencePenalty(), ABSENT, {}, None)
+    if kind is MaxCosine:
+        yield Case("MaxCosine/asked/two", MaxCosine(), BETWEEN, {}, None)
     if kind in (NuclearNorm, SpectralIsometry, MutualCoherence):
         yield Case(f"{kind.__name__}/asked/tied", kind(), 1.5 * np.eye(3), {}, None)
     if kind is NuclearNorm:
