@@ -81,6 +81,14 @@ def test_pieces_are_as_the_whole(example, library, tiny):
         assert_same(library(weighted, x, mask), on_numpy(plain(weighted), x, mask))
 
 
+@pytest.mark.parametrize("spec", [AR(), SUM, BatchEntropy(), regcore.Orthogonality(power=1)], ids=str)
+def test_value_and_gradient_at_once(spec, tiny):
+    x = data((4, 5, 6) if spec is SUM else (8, 3))
+    params = {name: torch.asarray(array) for name, array in learned(spec).items()}
+    result, (dx, dparams) = value_and_grad(spec, torch.asarray(x), params, upstream=UPSTREAM)
+    assert_same((result, dx, *dparams.values()), on_numpy(plain(spec), x))
+
+
 def test_what_comes_apart():
     kinds = {type(example.spec) for example in EXAMPLES}
     assert {AR, L1, ElasticNet, TAR, BatchEntropy, FLOPS} <= kinds

@@ -56,7 +56,10 @@ def _transformed(differentiates: bool, arguments: tuple[Any, ...]) -> torch.Tens
 
 
 def value_and_grad(spec: Any, x: Any, params: Any, mask: Any, across: Any, upstream: float) -> Any:
-    return value(spec, x, params, mask, across), calls.grad(spec, x, params, mask, across, upstream)
+    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    if transformed or calls.differentiates(x, params) or forward_ad._current_level >= 0:
+        return value(spec, x, params, mask, across), calls.grad(spec, x, params, mask, across, upstream)
+    return calls.value_and_grad(spec, x, params, mask, across, upstream)
 
 
 def attach(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, factors: Any) -> torch.Tensor:

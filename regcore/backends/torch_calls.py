@@ -87,6 +87,14 @@ def grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstre
         return precision.grad(xp, spec, x, params, mask, across, upstream)
 
 
+def value_and_grad(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any, upstream: float) -> Any:
+    """Both at once, of which neither can be differentiated."""
+    with full_precision(x):
+        if large := in_pieces(spec, x, params, mask, across):
+            return large.value_and_grad(upstream)
+        return precision.value_and_grad(xp, spec, x, params, mask, across, upstream)
+
+
 def differentiates(x: torch.Tensor, params: Any) -> bool:
     if not torch.is_grad_enabled():
         return False
