@@ -91,7 +91,8 @@ def _saved() -> Iterator[dict[int, int]]:
     """
     import torch
 
-    held = [tensor.untyped_storage() for tensor in gc.get_objects() if issubclass(type(tensor), torch.Tensor)]
+    plain = (torch.Tensor, torch.nn.Parameter)  # others, such as fake ones that a compiler left, may have no address
+    held = [tensor.untyped_storage() for tensor in gc.get_objects() if type(tensor) in plain]
     there = {storage.data_ptr() for storage in held}  # while they are held, nothing else gets their addresses
     found: dict[int, int] = {}
 

@@ -96,11 +96,6 @@ class L2(Elementwise):
     def slope(self, xp: Any, x: Array) -> Array:
         return 2.0 * x
 
-    def grad(self, xp: Any, x: Array, params: Params, *, mask: Array = None, across: Any = Alone) -> Gradient:
-        if type(self).slope is not L2.slope:
-            return super().grad(xp, x, params, mask=mask, across=across)
-        return self._half_slope(xp, x, mask) * (2.0 * self.share(xp, x, mask)), {}
-
     def apart(self, shape: Shape, across: Any) -> Parts:
         parts = super().apart(shape, across)
         if type(self).slope is not L2.slope:
