@@ -104,6 +104,7 @@ class TestTorch:
         gradient = self.torch.compile(self.torch.func.grad(lambda x: L1()(x)), fullgraph=True, backend="aot_eager")
         assert gradient(self.torch.tensor([0.0, 2.0, -1.0, 0.0])).tolist() == [0.0, 0.25, -0.25, 0.0]
 
+    @pytest.mark.long
     def test_compiled_before_the_first_eager_call(self):
         """In a fresh process: the backend is imported while torch.compile traces."""
         code = """

@@ -52,6 +52,7 @@ def test_every_framework_here_passes_the_proof(tmp_path):
 
 
 @pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
+@pytest.mark.long
 def test_a_missing_framework_is_named_and_left_out(tmp_path):
     ran = demo("--frameworks", "flax,torch", "--steps", 1, "--out", tmp_path, hidden=["flax"])
     assert ran.returncode == 0, ran.stderr
@@ -68,6 +69,7 @@ def test_no_framework_at_all(tmp_path):
 
 
 @pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
+@pytest.mark.long
 def test_a_framework_that_breaks_is_a_failure(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('planted')")
     ran = demo("--frameworks", "torch", "--steps", 1, "--out", tmp_path, path=tmp_path)
