@@ -1,5 +1,7 @@
 """Dtypes, edges of the domain, long reductions, second derivatives and shards: judged rightly, and bugs are caught."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -314,6 +316,28 @@ def test_a_mistake_in_blocks_alone_is_caught(monkeypatch):
 
     monkeypatch.setattr(regcore.blocks, "over_pairs", first_alone)
     assert judged(case, "float64", "blocks").detail.startswith("gradient by x")
+
+
+@pytest.mark.parametrize("library", ["jax", "tensorflow"])
+def test_a_mistake_in_compiled_blocks_alone_is_caught(library, monkeypatch):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    runner = importlib.import_module(f"regcore_conformance.runners.{library}")
+    (case,) = (c for c in all_cases([OffDiagonalOrthogonality], ["dense"]) if "/1/" in c.id)
+    over_pairs = regcore.blocks.over_pairs
+
+    def last_first(xp, rows, of_products, **options):
+        total, slopes = over_pairs(xp, rows, of_products, **options)
+        return total, slopes[::-1]
+
+    for mistake, status in ((over_pairs, "pass"), (last_first, "fail")):
+        monkeypatch.setattr(regcore.blocks, "over_pairs", mistake)
+        panels = runner.evaluators(*["cpu"] * (library == "jax"))["panels"]
+        if library == "jax":
+            runner.jax.clear_caches()
+        assert judged(case, "float32", "panels", panels).status == status
+    lone = next(iter(all_cases([L2], ["dense"])))
+    assert not belongs("panels", "float32", lone)
+    assert "were to be in panels" in judged(lone, "float32", "panels", panels).detail
 
 
 def test_what_is_not_divided_has_no_cell_and_is_no_proof():

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from . import edges, long
 from .cases import Case
-from .runners.blocks import divides
+from .runners.blocks import divides, panelled
 from .runners.shards import shares
 
 HALVES = ("float16", "bfloat16", "exact float16", "exact bfloat16")
@@ -23,9 +23,10 @@ class Run(NamedTuple):
     patterns: tuple[str, ...] = ()  # all, if none are named
 
 
-APART = ("vmap", "second", "shards", "blocks")  # modes without edges and long data
+APART = ("vmap", "second", "shards", "blocks", "panels")  # modes without edges and long data
 EVERY = Run(WIDE, HALVES, WIDE + HALVES)
 SHARED = {"shards": Run(first=WIDE)}
+PANELS = {"panels": Run(first=("float32",))}
 DIVIDED = {"blocks": Run(("float64",), ("float32", "exact"))}
 ONCE = {"vmap": Run(first=("float32",)), "second": Run(first=("float64",))}
 DEFAULT = {  # by backend, or by library: operations that are compiled one by one, and programs, take long
@@ -37,6 +38,7 @@ DEFAULT = {  # by backend, or by library: operations that are compiled one by on
         "jit": Run(("float32",), ("exact", "float16"), ("float32",)),
         "shards": Run(first=("float32",)),
         **ONCE,
+        **PANELS,
     },
     "jax:cpu:x64": {"jit": Run(first=("float64",)), "second": ONCE["second"]},
     "tensorflow": {
@@ -44,6 +46,7 @@ DEFAULT = {  # by backend, or by library: operations that are compiled one by on
         "function": Run(("exact",), ("float32",)),
         "xla": Run(first=("exact",)),  # which compiles as jax.jit does
         "second": ONCE["second"],
+        **PANELS,
     },
     "keras:jax": {"compiled": Run(first=("float32",), patterns=("dense",))},
     "keras:tensorflow": {"compiled": Run(first=("float32",), patterns=KINKS)},
@@ -71,6 +74,8 @@ def belongs(mode: str, grade: str, case: Case) -> bool:
         return False
     if mode == "blocks":
         return not case.plain and divides(case.spec, case.x.shape)
+    if mode == "panels":
+        return not case.plain and panelled(case.spec, case.x.shape)
     return not (mode == "second" and grade != "float64") and not (mode == "shards" and not shares(case.spec))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from regcore import Alone
 
 from ..cases import UPSTREAM
-from . import Evaluate, Unsupported, directions, floating, in_float64, shards
+from . import Evaluate, Unsupported, blocks, directions, floating, in_float64, shards
 from .bundle import Bundle, Mapped, Problem, Results
 
 AXIS = "replica"
@@ -25,6 +25,7 @@ def evaluators(device: str) -> dict[str, Evaluate]:
     return {
         "eager": eager,
         "jit": Bundle(lambda specs: functools.partial(_run, _jitted, device)),
+        "panels": Bundle(blocks.within(lambda specs: functools.partial(_run, _in_panels, device))),
         "vmap": Mapped(functools.partial(_mapped, device)),
         "second": Bundle(lambda specs: lambda problems: _run(_twice, device, [*map(in_float64, problems)])),
         "shards": functools.partial(_sharded, device),
@@ -40,6 +41,11 @@ def _jitted(specs: tuple[Any, ...], inputs: Any) -> list[Any]:
     if not all(isinstance(x, jax.core.Tracer) for x, _, _ in inputs):
         raise RuntimeError("this was to be traced by jit and ran operation by operation")
     return _call(specs, inputs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _in_panels(specs: tuple[Any, ...], inputs: Any) -> list[Any]:
+    return _call(specs, inputs)  # apart from `_jitted`, which keeps its programs
 
 
 @functools.partial(jax.jit, static_argnums=0)

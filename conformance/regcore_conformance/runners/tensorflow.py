@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..cases import UPSTREAM
-from . import Evaluate, directions, in_float64
+from . import Evaluate, blocks, directions, in_float64
 from .bundle import Bundle, Mapped, Problem, Results
 
 
@@ -17,6 +17,7 @@ def evaluators() -> dict[str, Evaluate]:
         "eager": _eager,
         "function": Bundle(functools.partial(_compile, jit_compile=False)),
         "xla": Bundle(functools.partial(_compile, jit_compile=True)),
+        "panels": Bundle(blocks.within(functools.partial(_compile, jit_compile=False))),
         "vmap": Mapped(_vmap),
         "second": Bundle(_compile_twice),
     }
