@@ -14,6 +14,7 @@ SVD = "the decomposition is differentiated where singular values are equal, or 0
 GRAM = "singular values over replicas are those of a sum of second moments, which squares what the offset costs"
 TIES = "of more than two largest cosines of a vector, blocks take the first and the last"
 FAST = ("float64", "float32")
+SHARP = ("float64", "exact", "exact float16", "exact bfloat16")
 
 
 class Known(NamedTuple):
@@ -25,7 +26,8 @@ class Known(NamedTuple):
 
 
 KNOWN = (
-    Known(("numpy", "torch"), "blocks", ("float64", "exact"), ("MaxCosine/0/twins",), TIES),
+    Known(("numpy", "torch"), "blocks", SHARP, ("MaxCosine/0/twins",), TIES),
+    Known(("jax", "tensorflow"), "panels", SHARP, ("MaxCosine/0/twins",), TIES),
     Known(("numpy", "array-api-strict", "torch", "jax"), "shards", FAST, ("CodingRate/0/offset",), GRAM),
     Known(("numpy", "array-api-strict", "torch"), "shards", FAST, ("CodingRate/1/offset", "CodingRate/3/offset"), GRAM),
 )
