@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import regcore
-from regcore import L1, L2, TAR, BatchEntropy, Orthogonality
+from regcore import L1, L2, TAR, BatchEntropy, MaxCosine, Orthogonality
 
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
@@ -222,6 +222,27 @@ def test_a_kink_that_rounding_falls_to_either_side_of_is_no_false_alarm():
         assert true.worst_ratio({"x": dx}) <= 1
         dx[2, 0] += 1e-9
         assert true.worst_ratio({"x": dx}) > 1
+
+
+def test_what_float32_cannot_tell_apart_is_known():
+    """Data of seed 30: two cosines with the first vector differ by 4e-9, so float32 may take either for the largest."""
+    x = [
+        [64.4375, 63.640625],
+        [64.40625, 63.59375],
+        [64.28125, 64.109375],
+        [64.84375, 64.03125],
+        [64.796875, 64.484375],
+    ]
+    spec, x = MaxCosine(), np.asarray(x)
+    true = reference(spec, x)
+    assert not true.jumps
+    assert true.rough["x"].any()
+    for dtype in (np.float32, np.float64):
+        value, (dx, _) = regcore.value_and_grad(spec, x.astype(dtype))
+        assert true.worst_ratio({"value": value, "x": dx}) <= 1
+    twice = 1.0001 * regcore.value_and_grad(spec, x)[1][0]
+    assert true.grad_ratio(twice) > 1
+    assert "x" not in reference(spec, x * np.asarray([1.0, 0.5]) + np.arange(10.0).reshape(5, 2)).rough
 
 
 def test_a_long_reduction_gets_more_room_in_the_fast_grade_only():

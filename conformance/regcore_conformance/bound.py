@@ -57,6 +57,7 @@ class Reference:
     jumps: Mapping[str, np.ndarray] = dataclasses.field(
         default_factory=dict
     )  # how far noise throws what is at a jump, 0 elsewhere
+    rough: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # the same of noise as large as float32's
 
     def value_ratio(self, value: Any) -> float:
         """The error of a value in units of the bound; at most 1 is inside."""
@@ -91,6 +92,7 @@ class Reference:
             results={name: true[judged]},
             noise={name: self.noise[name][judged]},
             jumps={name: self.jumps[name][judged]} if name in self.jumps else {},
+            rough={name: self.rough[name][judged]} if name in self.rough else {},
         )
         ratio = part.worst_ratio({name: actual[judged]})
         return Judged(ratio, "" if ratio <= 1 else f"error is {ratio:.3g} times the bound; {_worst(actual, true)}")
@@ -103,7 +105,7 @@ class Reference:
         k = K * (1 if self.exact else max(1, self.longest / LONG))
         u_acc, u_out = (2.0**-53 if double else 2.0**-24), ROUNDOFF[actual.dtype.name]
         rounding = u_out * abs(true) + k * u_acc * np.maximum(scale, 2.0**-20 * scale.max(initial=0.0))
-        rounding = rounding + K * self.jumps.get(name, 0.0)
+        rounding = rounding + K * self.jumps.get(name, 0.0) + (0.0 if double else K * self.rough.get(name, 0.0))
         error = abs(actual.astype(np.longdouble) - true) / (rounding + _tiny(actual.dtype) + eta)
         return float(np.where(np.isnan(error), np.inf, error).max(initial=0.0))
 
@@ -132,9 +134,12 @@ def reference(
 def reference_of(formula: noise.Formula, names: Sequence[str], *, exact: bool) -> Reference:
     """The results of any formula over an array namespace, under these names, with their noise scales."""
     ran = noise.run(formula)
-    jumps = {name: jump for name, jump in zip(names, ran.jumps, strict=True) if jump.any()}
+    jumps, rough = (
+        {name: deviation for name, deviation in zip(names, each, strict=True) if deviation.any()}
+        for each in (ran.jumps, ran.rough)
+    )
     results, scales = (dict(zip(names, arrays, strict=True)) for arrays in (ran.results, ran.scales))
-    return Reference(results, scales, exact, ran.longest, jumps)
+    return Reference(results, scales, exact, ran.longest, jumps, rough)
 
 
 def _worst(actual: np.ndarray, true: np.ndarray) -> str:

@@ -10,8 +10,10 @@ from .svd import SVD, svd
 
 SIZE = 2.0**-36  # of one random relative error: far above the rounding of long double, far below the data
 SMALLER = 2.0**-44  # of others, which tell a jump from a slope: it does not shrink with them
+ROUGH = 2.0**-24  # of those of float32 itself: larger ones may throw a result where small ones only push it
 STEEP = 2.0**-12  # deviation relative to the largest number of a result from which on it may be a jump
 SAMPLES = 48
+FEW = 16  # samples that tell whether anything is thrown
 SEED = 20261122
 EXACT = {"negative", "absolute", "maximum", "minimum", "sign", "copysign"}  # every other function rounds
 
@@ -57,13 +59,15 @@ class Run(NamedTuple):
     """Results without noise, their noise scales (RMS deviation over `SIZE`), and the longest sum on the way.
 
     `jumps` is the deviation itself where it is that of a jump, as at a kink that rounding falls to either side of, and
-    0 elsewhere.
+    0 elsewhere. `rough` is the deviation by errors as large as those of float32 where it is far from proportional, as
+    where two numbers differ by less than these, and 0 elsewhere.
     """
 
     results: list[np.ndarray]
     scales: list[np.ndarray]
     longest: int
     jumps: list[np.ndarray]
+    rough: list[np.ndarray]
 
 
 def run(formula: Formula) -> Run:
@@ -76,17 +80,20 @@ def run(formula: Formula) -> Run:
         if any((off > STEEP * abs(exact).max(initial=0.0)).any() for off, exact in zip(large, clean, strict=True)):
             small = _deviations(formula, clean, SMALLER)
             jumps = [np.where(off > before / 16, before, 0) for off, before in zip(small, large, strict=True)]
-    return Run(clean, [deviation / SIZE for deviation in large], longest, jumps)
+        thrown = _deviations(formula, clean, ROUGH, FEW)
+    scales = [deviation / SIZE for deviation in large]
+    rough = [np.where(off > 16 * ROUGH * scale, off, 0) for off, scale in zip(thrown, scales, strict=True)]
+    return Run(clean, scales, longest, jumps, rough)
 
 
-def _deviations(formula: Formula, clean: list[np.ndarray], size: float) -> list[np.ndarray]:
+def _deviations(formula: Formula, clean: list[np.ndarray], size: float, samples: int = SAMPLES) -> list[np.ndarray]:
     """How far noise of this size moves results, RMS."""
     _Noisy.rng, _Noisy.factors = np.random.default_rng(SEED), 1 + np.longdouble(size) * np.asarray([-1, 1])
     squares = [np.zeros_like(result) for result in clean]
-    for _ in range(SAMPLES):
+    for _ in range(samples):
         for square, result, exact in zip(squares, formula(_Namespace(), _noisy), clean, strict=True):
             square += (_plain(result) - exact) ** 2
-    return [np.sqrt(square / SAMPLES) for square in squares]
+    return [np.sqrt(square / samples) for square in squares]
 
 
 def _svd(matrix: Any, *, full_matrices: bool) -> SVD:

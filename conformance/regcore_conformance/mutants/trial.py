@@ -57,7 +57,7 @@ def truth(penalty: str, name: str) -> Reference | Edge:
     case = {case.id: case for case in cases_of(penalty)}[name]
     if edges.edge(case):
         return edges.truth(case)
-    return store.find(case) or dataclasses.replace(oracle.independent(case), jumps={})  # which are hit exactly
+    return store.find(case) or dataclasses.replace(oracle.independent(case), jumps={}, rough={})  # hit exactly
 
 
 def tried(mutant: Mutant, grade: str) -> tuple[str, str]:
