@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import regcore
-from regcore import L1, L2, TAR, BatchEntropy, MaxCosine, Orthogonality
+from regcore import L1, L2, TAR, BatchEntropy, MaxCosine, Orthogonality, SpectralIsometry
 
 pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conformance`)")
 
@@ -243,6 +243,17 @@ def test_what_float32_cannot_tell_apart_is_known():
     twice = 1.0001 * regcore.value_and_grad(spec, x)[1][0]
     assert true.grad_ratio(twice) > 1
     assert "x" not in reference(spec, x * np.asarray([1.0, 0.5]) + np.arange(10.0).reshape(5, 2)).rough
+
+
+def test_singular_vectors_are_orthonormal_up_to_rounding_only():
+    """Data of seed 33, with a dead unit: the gradient is 0, and LAPACK's vectors make it the square of a rounding."""
+    x = np.asarray([[0.0, 0.0, 0.0], [0.0, 0.0, 1.15625], [0.0, 0.0, 0.0], [1.109375, 0.0, 0.453125]])
+    spec = SpectralIsometry(vector_axis=-1)
+    true = reference(spec, x)
+    assert not true.results["x"].any()
+    for dtype in (np.float32, np.float64):
+        assert true.grad_ratio(regcore.value_and_grad(spec, x.astype(dtype))[1][0]) <= 1
+    assert true.grad_ratio(np.full(x.shape, 1e-20)) > 1
 
 
 def test_a_long_reduction_gets_more_room_in_the_fast_grade_only():

@@ -97,12 +97,18 @@ def _deviations(formula: Formula, clean: list[np.ndarray], size: float, samples:
 
 
 def _svd(matrix: Any, *, full_matrices: bool) -> SVD:
-    """That of a matrix whose entries are off by an error of the size of the whole, which is what LAPACK promises."""
-    matrix, rng = _plain(matrix), _Noisy.rng
-    if rng is not None:
-        signs = rng.choice(np.asarray([-1, 1], dtype=np.longdouble), size=matrix.shape)
-        matrix = matrix + (_Noisy.factors[1] - 1) * signs * np.sqrt((matrix * matrix).sum())
-    return SVD(*(_noisy(array) for array in svd(matrix, np.finfo(np.longdouble).eps)))
+    """What LAPACK promises: off by errors of the size of the whole, in the matrix, and in the vectors it gives."""
+    matrix = _plain(matrix)
+    U, S, Vh = svd(_off(matrix, np.sqrt((matrix * matrix).sum())), np.finfo(np.longdouble).eps)
+    return SVD(_noisy(_off(U, 1)), _noisy(S), _noisy(_off(Vh, 1)))
+
+
+def _off(array: np.ndarray, size: Any) -> np.ndarray:
+    """With an error in each entry that is relative to this size, and not to the entry."""
+    if _Noisy.rng is None:
+        return array
+    signs = _Noisy.rng.choice(np.asarray([-1, 1], dtype=np.longdouble), size=array.shape)
+    return array + (_Noisy.factors[1] - 1) * signs * size
 
 
 def _noisy(array: Any) -> Any:
