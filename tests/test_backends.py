@@ -92,6 +92,25 @@ class TestTorch:
             close(function(self.torch.tensor(x)), regcore.value(AR() + TAR(), x))
         assert len(graphs) == 2  # one for the first size, one for any size
 
+    def test_compiled_differences_are_not_written_to_memory(self):
+        """What is concatenated would be, with all that goes into it, before anything is added to it."""
+        from functorch.compile import make_boxed_func
+        from torch._dynamo.backends.common import aot_autograd
+
+        calls = []
+
+        def count(graph, _):
+            calls.append([str(node.target) for node in graph.graph.nodes if node.op == "call_function"])
+            return make_boxed_func(graph.forward)
+
+        spec, x = 2.0 * AR() + TAR(order=2), self.torch.tensor(X, requires_grad=True)
+        function = self.torch.compile(lambda x: spec(x), fullgraph=True, backend=aot_autograd(fw_compiler=count))
+        self.torch._dynamo.reset()
+        close(self.torch.autograd.grad(function(x), x)[0], closed_form(spec, upstream=1.0)[0])
+        _, backward = calls
+        assert "aten.constant_pad_nd.default" in backward
+        assert "aten.cat.default" not in backward
+
     @pytest.mark.parametrize("spec", [L1(), BatchEntropy()], ids=repr)
     def test_compiled_without_gradients(self, spec):
         params = {name: self.torch.tensor(array) for name, array in spec.init().items()}

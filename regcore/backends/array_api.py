@@ -58,6 +58,11 @@ def _pieces(spec: Any, x: Any, params: Any, mask: Any, across: Any) -> Any:
     return slabs.cut(namespace(x), _NumPy, spec, x, params, mask, across, x.strides, pieces.CACHED)
 
 
+# Having freed an array of this size, glibc keeps smaller ones that are freed for the next, and what is made on the way
+# is not fetched from the system for each piece anew.
+np.empty(64 * pieces.CACHED, np.uint8)
+
+
 class _NumPy:
     """How pieces are written."""
 

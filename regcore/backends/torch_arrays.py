@@ -1,5 +1,7 @@
 """PyTorch's namespace, with sums in an order that the number of threads has no part in, and how slices are written."""
 
+import functools
+import operator
 from typing import Any
 
 import array_api_compat.torch as compat
@@ -7,6 +9,7 @@ from array_api_compat.torch import *  # noqa: F403
 
 del classes  # type: ignore  # noqa: F821 - of PyTorch, which takes what it is asked for as the name of a class
 ROW = 4096  # entries that one thread adds up
+FEW = 3  # arrays that are concatenated
 FEWEST = 2**15  # entries of which PyTorch gives each thread a part, and adds up what comes of them
 
 
@@ -28,6 +31,23 @@ def _by_rows(x: Any) -> Any:
         return sum(flat.view(-1, ROW).sum(1))
     rows = flat.shape[0] - rest
     return sum(flat[:rows].view(-1, ROW).sum(1)) + flat[rows:].sum()
+
+
+def concat(arrays: Any, /, *, axis: Any = 0) -> Any:
+    """A few arrays are a sum of padded ones to torch.compile, which computes those where they are read.
+
+    It writes what is concatenated to memory, and what it is made of before.
+    """
+    few = len(arrays) <= FEW and axis is not None and arrays[0].is_floating_point()
+    if not few or not compat.compiler.is_compiling():  # type: ignore[attr-defined]
+        return compat.concat(arrays, axis=axis)
+    ndim, sizes = arrays[0].ndim, [array.shape[axis] for array in arrays]
+    behind, total = [0, 0] * (ndim - 1 - axis % ndim), functools.reduce(operator.add, sizes)
+    parts, start = [], 0
+    for array, size in zip(arrays, sizes, strict=True):
+        parts.append(compat.constant_pad_nd(array, [*behind, start, total - start - size]))  # type: ignore[attr-defined]
+        start = start + size
+    return functools.reduce(operator.add, parts)
 
 
 class Writer:
