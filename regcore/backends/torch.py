@@ -37,8 +37,8 @@ def value(spec: Any, x: torch.Tensor, params: Any, mask: Any, across: Any) -> to
     if differentiates and call.one_pass():
         return functions.OnePassWithJvp.apply(spec, across, call.names, mask, x, *params.values())[0]
     differentiates = differentiates or forward_ad._current_level >= 0
-    if differentiates and mask is None and call.of_variances and type(x) in calls.PLAIN:
-        return torch_variances.value(spec, x, params)
+    if differentiates and mask is None and call.term and type(x) in calls.PLAIN:
+        return torch_variances.value(call, x, params)
     if differentiates:
         return functions.PenaltyInEager.apply(call, mask, x, *params.values())
     return call.value(x, tuple(params.values()), mask)

@@ -17,14 +17,14 @@ MOST = 4096  # calls that are remembered
 class Call:
     """What stays the same from call to call of a penalty on arrays of one kind."""
 
-    __slots__ = ("_as_it_is", "_has_one_pass", "across", "device", "names", "of_variances", "shape", "size", "spec")
+    __slots__ = ("_as_it_is", "_has_one_pass", "across", "device", "names", "shape", "size", "spec", "term")
 
     def __init__(self, spec: Any, x: torch.Tensor, params: Mapping[str, Any], across: Any) -> None:
         self.spec, self.across, self.names, self.device = spec, across, tuple(params), x.device.type
         self.shape, self.size = tuple(x.shape), x.numel()
         floating = [tensor.dtype for tensor in (x, *params.values()) if tensor.is_floating_point()]
         self._as_it_is = set(floating) == {precision.wide_dtype(xp, spec, x)}  # there is nothing to round
-        self.of_variances = variances.term_of(spec, across) is not None
+        self.term: Any = variances.term_of(spec, across)  # if the spec is a function of variances
         self._has_one_pass = type(spec).one_pass is not Penalty.one_pass
 
     def one_pass(self) -> bool:
@@ -106,9 +106,8 @@ def differentiates(x: torch.Tensor, params: Any) -> bool:
 def full_precision(x: torch.Tensor) -> Any:
     """Without autocast, which would make half-precision products even of float32; the meta device knows none."""
     device = x.device.type
-    if torch.compiler.is_compiling() and device != "meta":
-        return torch.autocast(device, enabled=False)
-    return torch.autocast(device, enabled=False) if _autocasts(device) else _AS_IT_IS
+    may = _autocasts(device) or (torch.compiler.is_compiling() and device != "meta")
+    return torch.autocast(device, enabled=False) if may else _AS_IT_IS
 
 
 def _autocasts(device: str) -> bool:

@@ -14,9 +14,9 @@ from . import torch_calls as calls
 from .torch_functions import along, unchanged
 
 
-def value(spec: Any, x: Tensor, params: Any) -> Tensor:
+def value(call: calls.Call, x: Tensor, params: Any) -> Tensor:
     """The penalty, of which nothing is saved for backward but its inputs and numbers for each unit."""
-    result: Tensor = _Lines.apply(spec, tuple(params), x, *params.values())
+    result: Tensor = _Lines.apply(call, x, *params.values())
     return result
 
 
@@ -24,10 +24,10 @@ class _Lines(torch.autograd.Function):
     """Backward takes the statistics again only to be differentiated itself."""
 
     @staticmethod
-    def forward(ctx: Any, spec: Any, names: tuple[str, ...], x: Tensor, *params: Tensor) -> Tensor:
-        ctx.spec, ctx.names, ctx.across = spec, names, Alone
+    def forward(ctx: Any, call: calls.Call, x: Tensor, *params: Tensor) -> Tensor:
+        ctx.call = call
         with calls.full_precision(x):
-            found = _lines(spec, x, dict(zip(names, params, strict=True)))
+            found = _lines(call, x, dict(zip(call.names, params, strict=True)))
         ctx.learned = tuple(found.by_params)
         ctx.save_for_backward(x, *params, found.mean, found.slope, *found.by_params.values())
         ctx.save_for_forward(None, x, *params)
@@ -35,28 +35,28 @@ class _Lines(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        x, *saved = unchanged(ctx, ctx.spec)
-        params, (mean, slope, *by) = dict(zip(ctx.names, saved, strict=False)), saved[len(ctx.names) :]
+        call = ctx.call
+        x, *saved = unchanged(ctx, call.spec)
+        params, (mean, slope, *by) = dict(zip(call.names, saved, strict=False)), saved[len(call.names) :]
         if torch.is_grad_enabled():
-            dx, by_params = calls.grad(ctx.spec, x, params, None, Alone, upstream)
+            dx, by_params = calls.grad(call.spec, x, params, None, Alone, upstream)
         else:
             found = variances.Lines(upstream, mean, slope, dict(zip(ctx.learned, by, strict=True)))
             with calls.full_precision(x):
-                dx, by_params = _along(ctx.spec, x, params, found, upstream)
-        return None, None, dx, *(by_params.get(name) for name in ctx.names)
+                dx, by_params = _along(call, x, params, found, upstream)
+        return None, dx, *(by_params.get(name) for name in call.names)
 
     @staticmethod
-    def jvp(ctx: Any, _spec: Any, _names: Any, *tangents: Any) -> Any:
-        return along(ctx, ctx.saved_tensors, tangents)
+    def jvp(ctx: Any, _call: Any, *tangents: Any) -> Any:
+        return along(ctx.call, ctx.saved_tensors, tangents)
 
 
-def _lines(spec: Any, x: Tensor, params: Any) -> variances.Lines:
-    if large := calls.in_pieces(spec, x, params, None, Alone):
+def _lines(call: calls.Call, x: Tensor, params: Any) -> variances.Lines:
+    if large := calls.in_pieces(call.spec, x, params, None, Alone):
         found: variances.Lines = large.lines()
         return found
-    term: Any = variances.term_of(spec, Alone)
-    batch = term.penalty.batch(tuple(x.shape))
-    wide, params = precision.wide(xp, spec, x, params)
+    term, batch = call.term, call.term.penalty.batch(call.shape)
+    wide, params = precision.wide(xp, call.spec, x, params)
     n = math.prod([x.shape[axis] for axis in batch])
     return variances.lines(xp, term, n, *sums(wide - first_sample(wide, batch), batch, n), params)
 
@@ -68,13 +68,12 @@ def sums(x: Tensor, batch: Axes, n: int) -> tuple[Tensor, Tensor]:
     return mean, x.sum(batch, keepdim=True)
 
 
-def _along(spec: Any, x: Tensor, params: Any, found: variances.Lines, upstream: Tensor) -> Any:
-    if large := calls.in_pieces(spec, x, params, None, Alone):
+def _along(call: calls.Call, x: Tensor, params: Any, found: variances.Lines, upstream: Tensor) -> Any:
+    if large := calls.in_pieces(call.spec, x, params, None, Alone):
         return large.along(found, upstream)
-    term: Any = variances.term_of(spec, Alone)
-    wide, _ = precision.wide(xp, spec, x, {})
+    wide, _ = precision.wide(xp, call.spec, x, {})
     by_params = {name: upstream * d for name, d in found.by_params.items()}
-    centred = wide - first_sample(wide, term.penalty.batch(tuple(x.shape)))
+    centred = wide - first_sample(wide, call.term.penalty.batch(call.shape))
     dx = centred.sub_(found.mean).mul_(found.slope * upstream)
     return precision.round_once(xp, dx, x.dtype), {
         name: precision.round_once(xp, d, params[name].dtype) for name, d in by_params.items()
