@@ -15,7 +15,7 @@ pytest.importorskip("gmpy2", reason="gmpy2 is not installed (the extra `conforma
 
 from regcore_conformance import evaluating, noise, oracle, report, steps, suite, worker
 from regcore_conformance.bound import reference
-from regcore_conformance.cases import UPSTREAM, all_cases
+from regcore_conformance.cases import UPSTREAM, Case, all_cases
 from regcore_conformance.generator import bell, coin, philox
 from regcore_conformance.runners import array_api
 
@@ -254,6 +254,17 @@ def test_singular_vectors_are_orthonormal_up_to_rounding_only():
     for dtype in (np.float32, np.float64):
         assert true.grad_ratio(regcore.value_and_grad(spec, x.astype(dtype))[1][0]) <= 1
     assert true.grad_ratio(np.full(x.shape, 1e-20)) > 1
+
+
+def test_singular_values_that_count_as_equal_do_so_in_the_reference():
+    """Data of seed 49: two eigenvalues of V V^T that are 9.9e-6 apart share the gradient, which is no derivative."""
+    x = [[4.25, -5.375, -2.625, -1.125], [-4.0, 4.875, -0.25, 1.875], [-0.5, 1.375, 0.75, 2.875]]
+    case = Case("SpectralIsometry/0/near", SpectralIsometry(), np.asarray(x) / 512, {}, None)
+    true = oracle.independent(case)
+    _, (shared, _) = regcore.value_and_grad(case.spec, case.x, upstream=UPSTREAM)
+    assert true.grad_ratio(shared) <= 1
+    _, (largest, _) = regcore.value_and_grad(SpectralIsometry(tolerance=1e-7), case.x, upstream=UPSTREAM)
+    assert true.grad_ratio(largest) > 1
 
 
 def test_a_long_reduction_gets_more_room_in_the_fast_grade_only():

@@ -5,8 +5,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from ..penalty import Array, Example
+from ..penalty import Array, Example, Params
 from ..singular import decompose, filtered, tall
+from ..vectors import rows
 from .orthonormality import OfMatrix
 
 __all__ = ["NuclearNorm", "SpectralIsometry"]
@@ -116,7 +117,10 @@ class SpectralIsometry(OfSingularValues):
         return self._worst(xp, xp.abs(s * s - 1.0), lacking)
 
     def ratio(self, xp: Any, s: Array, scale: Array, lacking: int) -> Array:
-        s = s * scale
+        return 2.0 * scale * self._shares(xp, s * scale, lacking)
+
+    def _shares(self, xp: Any, s: Array, lacking: int) -> Array:
+        """The derivative by each s**2; NaN where it overflows."""
         error = s * s - 1.0
         size, none, one = xp.abs(error), xp.zeros_like(s), xp.ones_like(s)
         worst = self._worst(xp, size, lacking)
@@ -126,12 +130,25 @@ class SpectralIsometry(OfSingularValues):
         sign = xp.where(size <= slack, none, xp.where(error < 0, below, one))
         constant = xp.zeros_like(worst) + lacking  # eigenvalues -1, which have no gradient
         count = xp.sum(tied) + xp.where(worst - slack > 1, xp.zeros_like(worst), constant)
-        return 2.0 * scale * sign * tied / count + (worst - worst)  # NaN where s * s overflows
+        return sign * tied / count + (worst - worst)
+
+    def value_holding(self, xp: Any, x: Array, params: Params, held: Params, *, mask: Array = None) -> Array:
+        """Which singular values share in the largest is held."""
+        matrix, before = rows(xp, x, self.vector_axis), rows(xp, held["x"], self.vector_axis)
+        (s, _, _), (known, _, _) = (decompose(xp, tall(xp, each)) for each in (matrix, before))
+        moved = self._shares(xp, known, _lacking(before)) * (s * s - known * known)
+        return self.of_matrix(xp, before) + xp.sum(moved)
 
     @staticmethod
     def _worst(xp: Any, size: Array, lacking: int) -> Array:
         worst = xp.max(size)
         return xp.where(worst <= 1, xp.ones_like(worst), worst) if lacking else worst
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield from super().examples()
+        yield Example(cls(tolerance=0.25), (4, 4))
+        yield Example(cls(tolerance=0.25), (5, 3))
 
 
 def _lacking(matrix: Array) -> int:
