@@ -9,7 +9,7 @@ from array_api_compat.torch import *  # noqa: F403
 
 del classes  # type: ignore  # noqa: F821 - of PyTorch, which takes what it is asked for as the name of a class
 ROW = 4096  # entries that one thread adds up
-FEW = 3  # arrays that are concatenated
+FEW = 3  # arrays at most that torch.compile does not concatenate
 FEWEST = 2**15  # entries of which PyTorch gives each thread a part, and adds up what comes of them
 
 
