@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from . import floors, memory, timing
-from .row import LOOSE, Row, Step, difference
+from .row import BY_HAND, LOOSE, Row, Step, difference
 from .rows import ROWS
 
 BY_NAME = {row.name: row for row in ROWS}
@@ -34,30 +34,37 @@ def timed(row: Row, job: dict[str, Any]) -> dict[str, Any]:
     agreement = agreed(row, steps, how) if "peer" in steps or row.oracle else {}
     if not agreement.get("agrees", True):
         return {"agreement": agreement, "error": "ours and the peer do not agree"}
+    if BY_HAND in steps and not agreed(row, steps, how, BY_HAND)["agrees"]:
+        return {"agreement": agreement, "error": "what is written by hand and the peer do not agree"}
     clock = timing.clock(job["device"], job["wall"])
     sample = timing.SAMPLE / 20 if job["small"] else timing.SAMPLE
     times = timing.rounds(steps, clock, job["seconds"], sample)
     rates = floors.rates(row.library, job["setting"], job["device"], clock, sample)
     size = 2 if job["setting"] == "bfloat16" else 4
-    ratio = {"faster": timing.ratios(times, "peer", "ours")} if "peer" in times else {}
-    if "none" in times:
-        steps = {"step": "ours", "peer_step": "peer"}
-        ratio |= {name: timing.ratios(times, over, "none") for name, over in steps.items() if over in times}
     return {
         "agreement": agreement,
         "rounds": len(times["ours"]),
         "seconds_each": {name: timing.quartiles(each) for name, each in times.items()},
-        "ratios": ratio,
+        "ratios": ratios(times),
         "rates": rates,
         "floor": floors.floor(row, shape, size, rates),
     }
 
 
-def agreed(row: Row, steps: dict[str, Step], how: dict[str, Any]) -> dict[str, Any]:
-    """How far ours is from the peer, at the shape itself; from the oracle, where there is one, at the quick shape."""
+def ratios(times: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Of training steps over those without a penalty, and of the peer over the rest."""
+    if "none" in times:
+        steps = {"step": "ours", "peer_step": "peer", "by_hand": BY_HAND}
+        return {name: timing.ratios(times, over, "none") for name, over in steps.items() if over in times}
+    faster = {"faster": "ours", "by_hand": BY_HAND} if "peer" in times else {}
+    return {name: timing.ratios(times, "peer", under) for name, under in faster.items() if under in times}
+
+
+def agreed(row: Row, steps: dict[str, Step], how: dict[str, Any], variant: str = "ours") -> dict[str, Any]:
+    """How far it is from the peer, at the shape itself; from the oracle, where there is one, at the quick shape."""
     if row.oracle:
         steps = dataclasses.replace(row, peer=row.oracle).steps(row.quick, **how)
-    value, gradient = difference(steps["ours"](), steps["peer"]())
+    value, gradient = difference(steps[variant](), steps["peer"]())
     tolerance = LOOSE if how["setting"] in ("tf32", "bfloat16") else row.tolerance
     return {"value": value, "gradient": gradient, "agrees": value <= tolerance[0] and gradient <= tolerance[1]}
 

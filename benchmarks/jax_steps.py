@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 import regcore
 
-from .row import Row, Shape, Step, arrays
+from .row import BY_HAND, Row, Shape, Step, arrays
 
 
 def ar_tar(x: Any) -> Any:
@@ -43,17 +43,62 @@ def mean_square(x: Any) -> Any:
     return jnp.sum(_unlike(x) ** 2) / (len(x) * (len(x) - 1))
 
 
+@jax.custom_vjp
+def covariance_by_hand(x: Any) -> Any:
+    """By the products of samples, all at once."""
+    return _covariance(x)[0]
+
+
+def _covariance(x: Any) -> Any:
+    n, d = x.shape
+    centred = x - jnp.mean(x, axis=0)
+    products, lengths = centred @ centred.T, jnp.sum(centred**2, axis=0)
+    return (jnp.sum(products**2) - jnp.sum(lengths**2)) / (d * (n - 1) ** 2), (centred, products, lengths)
+
+
+def _by_covariance(saved: Any, upstream: Any) -> Any:
+    centred, products, lengths = saved
+    n, d = centred.shape
+    return ((products @ centred - lengths * centred) * (4.0 * upstream / (d * (n - 1) ** 2)),)
+
+
+covariance_by_hand.defvjp(_covariance, _by_covariance)
+
+
+@jax.custom_vjp
+def mean_square_by_hand(x: Any) -> Any:
+    """By the products of columns, all at once."""
+    return _mean_square(x)[0]
+
+
+def _mean_square(x: Any) -> Any:
+    m = len(x)
+    length = jnp.linalg.norm(x, axis=1, keepdims=True)
+    u = x / length
+    products = u.T @ u
+    return (jnp.sum(products**2) - m) / (m * (m - 1)), (u, length, products)
+
+
+def _by_mean_square(saved: Any, upstream: Any) -> Any:
+    u, length, products = saved
+    slope = u @ (products * (4.0 * upstream / (len(u) * (len(u) - 1))))
+    return ((slope - jnp.sum(slope * u, axis=1, keepdims=True) * u) / length,)
+
+
+mean_square_by_hand.defvjp(_mean_square, _by_mean_square)
+
+
 def array(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: str) -> dict[str, Step]:
     named = {name: jnp.asarray(a) for name, a in arrays(spec, shape).items()}
 
     def ours(x: Any, **params: Any) -> Any:
         return regcore.value(spec, x, params)
 
-    def peer(x: Any, **params: Any) -> Any:
-        return globals()[row.peer](x, **params)
-
+    functions = {"peer": globals()[row.peer], "ours": ours}
+    if row.by_hand:
+        functions[BY_HAND] = globals()[row.by_hand]
     found: dict[str, Step] = {}
-    for name, function in {"peer": peer, "ours": ours}.items():
+    for name, function in functions.items():
         both = jax.jit(jax.value_and_grad(lambda arrays, function=function: function(**arrays)))
         found[name] = functools.partial(_step, both.lower(named).compile(), named)
     return found

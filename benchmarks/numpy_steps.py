@@ -7,7 +7,7 @@ import numpy as np
 
 import regcore
 
-from .row import Row, Shape, Step, arrays
+from .row import BY_HAND, Row, Shape, Step, arrays
 
 
 def tar(x: Any) -> Any:
@@ -16,6 +16,20 @@ def tar(x: Any) -> Any:
     gradient[:, 1:] += 2 * step / step.size
     gradient[:, :-1] -= 2 * step / step.size
     return np.mean(step**2), gradient
+
+
+def tar_by_hand(x: Any) -> Any:
+    """Sequence by sequence, in arrays that are written over."""
+    gradient, step, square = np.empty_like(x), np.empty_like(x[0, 1:]), np.empty_like(x[0, 1:])
+    total, count = 0.0, len(x) * step.size
+    for some, out in zip(x, gradient, strict=True):
+        np.subtract(some[1:], some[:-1], out=step)
+        total += float(np.sum(np.multiply(step, step, out=square)))
+        np.multiply(step, 2.0 / count, out=step)
+        np.subtract(step[:-1], step[1:], out=out[1:-1])
+        np.negative(step[0], out=out[0])
+        out[-1] = step[-1]
+    return total / count, gradient
 
 
 def mean_square(x: Any) -> Any:
@@ -31,10 +45,12 @@ def mean_square(x: Any) -> Any:
 
 def array(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: str) -> dict[str, Step]:
     x = arrays(spec, shape)["x"]
-    return {"peer": functools.partial(_peer, globals()[row.peer], x), "ours": functools.partial(_ours, spec, x)}
+    written = {"peer": row.peer, **({BY_HAND: row.by_hand} if row.by_hand else {})}
+    found: dict[str, Step] = {name: functools.partial(_written, globals()[f], x) for name, f in written.items()}
+    return {**found, "ours": functools.partial(_ours, spec, x)}
 
 
-def _peer(function: Any, x: np.ndarray) -> tuple[Any, list[Any]]:
+def _written(function: Any, x: np.ndarray) -> tuple[Any, list[Any]]:
     value, gradient = function(x)
     return value, [gradient]
 

@@ -20,12 +20,15 @@ MODULES = {
 }
 CPU = {"torch": ("pooled", "default"), "torch.compile": ("pooled", "default"), "tensorflow": ("pooled", "default")}
 CUDA = ("float32", "tf32", "bfloat16")
+BY_HAND = "by hand"
 LOOSE = (2e-2, 0.3)  # tolerances where products are in low precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """`peer` names a function of the module of the library; the empty name means that no peer fits into memory.
+
+    `by_hand` names what does no more than the arithmetic, in `torch_by_hand` or the module of another library.
 
     A value agrees within `tolerance[0]` of the size of the peer's, a gradient within `tolerance[1]` of its norm. Where
     the peer only estimates, or does not fit, `oracle` names what takes its place at the quick shape.
@@ -36,6 +39,7 @@ class Row:
     spec: Callable[[], regcore.Penalty]
     shape: Shape
     quick: Shape
+    by_hand: str = ""
     library: str = "torch"
     kind: Literal["array", "many", "layers", "lstm"] = "array"
     faster: float | Mapping[str, float] | None = None  # at least: time of the peer over ours
@@ -61,7 +65,7 @@ class Row:
         return self.faster.get(setting) if isinstance(self.faster, Mapping) else self.faster
 
     def steps(self, shape: Shape, setting: str, device: str, plain: bool) -> dict[str, Step]:
-        """What is measured, by the name of the variant: "peer" and "ours", and "none" of a training step."""
+        """What is measured, by the name of the variant, and "none" of a training step."""
         spec = regcore.plain(self.spec()) if plain else self.spec()
         make = getattr(importlib.import_module(f"benchmarks.{MODULES[self.library]}"), self.kind)
         found: dict[str, Step] = make(self, spec, shape, setting, device)
@@ -69,7 +73,12 @@ class Row:
 
     @property
     def variants(self) -> tuple[str, ...]:
+        """What memory is measured of, and what is timed beside what is written by hand."""
         return (*(["none"] if self.kind in ("layers", "lstm") else []), *(["peer"] if self.peer else []), "ours")
+
+    def timed(self, device: str) -> tuple[str, ...]:
+        """Variants to time; what is written by hand is for a CPU."""
+        return (*self.variants, *([BY_HAND] if self.by_hand and device == "cpu" else []))
 
 
 def arrays(spec: regcore.Penalty, shape: Shape) -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ def jobs(row: Row, options: Any) -> list[Job]:
         "row": row.name,
         "library": row.library,
         "shape": row.quick if options.quick else row.shape,
-        "variants": row.variants,
+        "variants": row.timed(options.device),
         "device": options.device,
         "wall": options.wall,
         "plain": options.plain,

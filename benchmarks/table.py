@@ -45,7 +45,7 @@ def _rates(rows: list[Record]) -> str:
 
 def _times(rows: list[Record]) -> str:
     head = ["row", "library", "shape", "malloc", "peer", "ours", "ratio", "target", "reached"]
-    head += ["floor", "of floor", "at best"]
+    head += ["by hand", "floor", "of floor", "at best"]
     return grid(head, [_time(row, setting) for row in rows for setting in row["settings"]])
 
 
@@ -68,6 +68,7 @@ def _time(row: Record, setting: str) -> list[str]:
         ratio,
         "; ".join([_target(verdict) for verdict in verdicts]) or "-",
         "; ".join([REACHED[verdict.reached] for verdict in verdicts]) or "-",
+        f"{found['ratios']['by_hand'][1]:.3g}" if "by_hand" in found["ratios"] else "-",
         duration(floor),
         f"{floor / each['ours'][1]:.0%}" if floor else "-",
         f"{each['peer'][1] / floor:.3g}" if floor and "peer" in each else "-",

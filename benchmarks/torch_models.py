@@ -10,8 +10,8 @@ from torch.nn import functional
 import regcore
 import regcore_torch
 
-from . import torch_peers
-from .row import Row, Shape, Step
+from . import torch_by_hand, torch_peers
+from .row import BY_HAND, Row, Shape, Step
 
 CLASSES = 10
 WORDS = 10_000
@@ -61,11 +61,16 @@ def layers(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: 
     x, labels = torch.rand(batch, width, device=device), torch.randint(CLASSES, (batch,), device=device)
     data = {"x": x, "labels": labels}
 
-    def peer(model: Any, task: Tensor, outputs: Any, alphas: Any) -> Tensor:
-        return task * (1.0 + getattr(torch_peers, row.peer)(outputs, alphas))
+    def peer(model: Any, task: Tensor, outputs: Any, alphas: Any, entropies: Any) -> Tensor:
+        total: Tensor = task * (1.0 + entropies(outputs, alphas))
+        return total
 
+    others = {
+        "peer": functools.partial(peer, entropies=getattr(torch_peers, row.peer)),
+        BY_HAND: functools.partial(peer, entropies=getattr(torch_by_hand, row.by_hand)),
+    }
     rules = {"layers.*": (1.0 / depth) * spec}
-    return _variants(functools.partial(Deep, depth, width), data, rules, peer, depth, device)
+    return _variants(functools.partial(Deep, depth, width), data, rules, others, depth, device)
 
 
 def lstm(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: str) -> dict[str, Step]:
@@ -78,16 +83,17 @@ def lstm(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: st
         return task + getattr(torch_peers, row.peer)(hidden)
 
     data = {"x": words, "labels": labels.flatten()}
-    return _variants(functools.partial(Language, width), data, {"lstm": spec}, peer, 0, device)
+    return _variants(functools.partial(Language, width), data, {"lstm": spec}, {"peer": peer}, 0, device)
 
 
-def _variants(make: Any, data: Any, rules: Any, peer: Any, depth: int, device: str) -> dict[str, Step]:
-    alphas = [torch.tensor(0.5, device=device, requires_grad=True) for _ in range(depth)]
+def _variants(make: Any, data: Any, rules: Any, others: Any, depth: int, device: str) -> dict[str, Step]:
     found = {}
-    for name in ("none", "peer", "ours"):
+    for name in ("none", *others, "ours"):
         model = make().to(device)
-        learned = alphas if name == "peer" else []
-        total = functools.partial(peer, alphas=alphas) if name == "peer" else _task
+        learned, total = [], _task
+        if name in others:
+            learned = [torch.tensor(0.5, device=device, requires_grad=True) for _ in range(depth)]
+            total = functools.partial(others[name], alphas=learned)
         if name == "ours":
             reg = regcore_torch.regularize(model, rules)
             learned, total = list(reg.parameters()), functools.partial(_combined, reg)

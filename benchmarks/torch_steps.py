@@ -8,8 +8,8 @@ import torch
 import regcore
 import regcore_torch
 
-from . import torch_peers
-from .row import Row, Shape, Step, arrays
+from . import torch_by_hand, torch_peers
+from .row import BY_HAND, Row, Shape, Step, arrays
 from .torch_models import layers as layers
 from .torch_models import lstm as lstm
 
@@ -26,11 +26,16 @@ def array(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: s
 
     functions = {"peer": getattr(torch_peers, row.peer)} if row.peer else {}
     functions["ours"] = ours
+    functions |= _by_hand(row)
     if row.library == "torch.compile":
         functions = {name: torch.compile(function, fullgraph=True) for name, function in functions.items()}
     return {
         name: functools.partial(_step, f, x, dict(zip(names, params, strict=True))) for name, f in functions.items()
     }
+
+
+def _by_hand(row: Row) -> dict[str, Any]:
+    return {BY_HAND: getattr(torch_by_hand, row.by_hand)} if row.by_hand else {}
 
 
 def _step(function: Any, x: Any, params: dict[str, Any]) -> tuple[Any, list[Any]]:
@@ -46,7 +51,7 @@ def many(row: Row, spec: regcore.Penalty, shape: Shape, setting: str, device: st
     """A list of equal arrays: the first entry of the shape counts them."""
     whole = torch.tensor(arrays(spec, shape)["x"], device=device)
     leaves = [part.clone().requires_grad_() for part in whole]
-    functions = {"peer": getattr(torch_peers, row.peer), "ours": functools.partial(_together, spec)}
+    functions = {"peer": getattr(torch_peers, row.peer), "ours": functools.partial(_together, spec), **_by_hand(row)}
     return {name: functools.partial(_steps, function, leaves) for name, function in functions.items()}
 
 
