@@ -1,20 +1,19 @@
 """Large arrays in pieces that stay in the cache: how a penalty comes apart, and the order in which it is computed."""
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import precision
+from .cuts import Index, memory_order, slices, wider
 
 if TYPE_CHECKING:
     from .penalty import Array, Gradient, Params, Penalty, Term
 
 CACHED = 2**17  # entries of which intermediate results stay in the cache of a processor
+FEWEST = 32  # times as far as a penalty reaches: entries of a slice along that axis, of which a few are read twice
 ELSEWHERE = 2**26  # entries that are worth the launch of a kernel on any other device
 
-Index = tuple[slice, ...]
 Entries = Any  # an array, or what fills it
 Outer = tuple[Any, Any, dict[str, Any]]  # a value, what `by_entries` is multiplied by, derivatives by parameters
 
@@ -26,6 +25,10 @@ class Parts(NamedTuple):
     to a constant: an array, or what fills it, as [(index, array), ...]. `outer(xp, total, x, params, mask)` is of the
     whole: the value, what `by_entries` is multiplied by, and the derivatives by learned parameters. It may look at the
     shape and the dtype of `x` only. Where it is `linear`, the second of them is the same for every sum.
+
+    A penalty that `reaches` some entries along an axis, as differences do, gets slices that have up to so many more at
+    both ends of it, and after the mask where the slice's own lie: what begins there adds to the sum, and by these the
+    derivative is taken.
     """
 
     axes: tuple[int, ...]  # along which x may be cut
@@ -34,6 +37,7 @@ class Parts(NamedTuple):
     outer: Callable[..., Outer]
     both: "Callable[..., tuple[Array, Entries]] | None" = None  # total and by_entries, if they have much in common
     linear: bool = True
+    reaches: tuple[int, int] | None = None  # an axis, and how many entries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +90,12 @@ class Pieces:
         sums: list[list[Array]] = [[] for _ in self.terms]
         gradient = None if factors is None else self._empty()
         for index in self.slices:
-            piece = precision.cast(xp, self.x[index], dtype)
-            mask = None if self.mask is None else self.mask[index[: len(self.mask.shape)]]
             by_term = []
             for (_, parts), totals in zip(self.terms, sums, strict=True):
-                total, by_entries = _of_piece(xp, parts, piece, mask, summing, factors is not None)
+                wide, *own = (index,) if parts.reaches is None else wider(index, *parts.reaches)
+                mask = None if self.mask is None else self.mask[wide[: len(self.mask.shape)]]
+                piece = precision.cast(xp, self.x[wide], dtype)
+                total, by_entries = _of_piece(xp, parts, (piece, mask, *own), summing, factors is not None)
                 totals.append(total)
                 by_term.append(by_entries)
             if factors is not None:
@@ -165,50 +170,26 @@ def pieces(
         return None
     order = memory_order(strides)
     axes = [axis for axis in order if all(axis in parts.axes for parts in apart if parts)]
-    slices = _slices(shape, axes, largest)
+    reaches = sorted([parts.reaches for parts in apart if parts and parts.reaches])  # of each axis, the farthest last
+    found = slices(shape, axes, largest, {axis: FEWEST * reach for axis, reach in reaches})
     both = [(term, parts) for term, parts in zip(terms, apart, strict=True) if parts]
-    return Pieces(xp, library, spec, x, params, mask, both, order, slices) if len(slices) > 1 else None
-
-
-def memory_order(strides: Sequence[int]) -> tuple[int, ...]:
-    """Axes from the outermost in memory to the innermost."""
-    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+    return Pieces(xp, library, spec, x, params, mask, both, order, found) if len(found) > 1 else None
 
 
 def _of_piece(
-    xp: Any, parts: Parts, piece: "Array", mask: "Array", summing: bool, differentiating: bool
+    xp: Any, parts: Parts, piece: "tuple[Any, ...]", summing: bool, differentiating: bool
 ) -> "tuple[Array, Entries]":
     """What it adds to the sum, and the derivative; None for what is not asked for."""
     if summing and differentiating and parts.both is not None:
-        return parts.both(xp, piece, mask)
-    total = parts.total(xp, piece, mask) if summing else None
-    return total, parts.by_entries(xp, piece, mask) if differentiating else None
+        return parts.both(xp, *piece)
+    total = parts.total(xp, *piece) if summing else None
+    return total, parts.by_entries(xp, *piece) if differentiating else None
 
 
 def _is_own(kind: type) -> bool:
     """Whether `apart` is of the formulas in force, and no subclass has put others in their place."""
     first = {name: [name in vars(parent) for parent in kind.__mro__].index(True) for name in ("apart", "value", "grad")}
     return first["apart"] <= min(first.values())
-
-
-def _slices(shape: Sequence[int], axes: Sequence[int], largest: int) -> list[Index]:
-    """Cuts along as few of the axes as it takes, the outermost first, so that a slice is contiguous if it can be."""
-    each = cuts(shape, [(axes, largest)])
-    last = max([axis for axis, cut in enumerate(each) if len(cut) > 1 or axis == 0])
-    return list(itertools.product(*each[: last + 1]))
-
-
-def cuts(shape: Sequence[int], stages: "Sequence[tuple[Sequence[int], int]]") -> list[list[slice]]:
-    """Of each axis: in each stage along its axes, until a slice has no more entries than that."""
-    each, size = [[slice(None)] for _ in shape], math.prod(shape)
-    for axis, largest in [(axis, largest) for axes, largest in stages for axis in axes]:
-        if size > largest:
-            length = shape[axis]
-            size = size // length
-            step = max(1, largest // size)
-            each[axis] = [slice(start, start + step) for start in range(0, length, step)]
-            size = size * step
-    return each
 
 
 def _pairwise(arrays: "list[Array]") -> "Array":

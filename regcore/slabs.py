@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import precision
+from .cuts import Index, cuts, memory_order
 from .moments import Axes, first_sample, units_of
-from .pieces import Index, Pieces, cuts, memory_order, pieces
+from .pieces import Pieces, pieces
 from .variances import Lines, lines, term_of
 
 if TYPE_CHECKING:

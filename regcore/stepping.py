@@ -28,14 +28,14 @@ class Stepped(Reduced):
         valid = None if mask is None else self._valid(xp, mask, axis, order)
         step = x
         for _ in range(order):
-            step = step[_along(axis, slice(1, None))] - step[_along(axis, slice(None, -1))]
+            step = step[along(axis, slice(1, None))] - step[along(axis, slice(None, -1))]
         return kept(xp, step, valid), self.share(xp, x, mask, step, valid)
 
     def step_share(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "float | Array":
         """What each of the differences counts for."""
         axis = self.time_axis % len(x.shape)
         valid = None if mask is None else self._valid(xp, mask, axis, order)
-        return self.share(xp, x, mask, x[_along(axis, slice(order, None))], valid)
+        return self.share(xp, x, mask, x[along(axis, slice(order, None))], valid)
 
     def _valid(self, xp: Any, mask: Array, axis: int, order: int) -> Array:
         """Where all steps of a difference are valid."""
@@ -45,7 +45,7 @@ class Stepped(Reduced):
                 f"pass one over the first {axis + 1} axes of x"
             )
         for _ in range(order):
-            mask = xp.logical_and(mask[_along(axis, slice(1, None))], mask[_along(axis, slice(None, -1))])
+            mask = xp.logical_and(mask[along(axis, slice(1, None))], mask[along(axis, slice(None, -1))])
         return mask
 
     def back(self, xp: Any, by_step: Array, x: Array, order: int = 1) -> Array:
@@ -54,26 +54,42 @@ class Stepped(Reduced):
         steps = x.shape[axis]
         if steps is not None:
             return xp.concat([part for _, part in self.back_in_parts(xp, by_step, x, order)], axis=axis)
-        edge = xp.zeros_like(x[_along(axis, slice(0, 1))])
+        edge = xp.zeros_like(x[along(axis, slice(0, 1))])
         for _ in range(order):
             by_step = xp.concat([edge, by_step], axis=axis) - xp.concat([by_step, edge], axis=axis)
         # and at run time there may be fewer than `order`
-        return by_step[_along(axis, slice(0, xp.astype(count(xp, x, [axis]), xp.int32)))]
+        return by_step[along(axis, slice(0, xp.astype(count(xp, x, [axis]), xp.int32)))]
 
-    def back_in_parts(self, xp: Any, by_step: Array, x: Array, order: int) -> list[tuple[Any, Array]]:
-        """The same for a known number of steps, as (index, what stands there) in the order of time."""
+    def back_in_parts(
+        self, xp: Any, by_step: Array, x: Array, order: int, own: slice | None = None
+    ) -> list[tuple[Any, Array]]:
+        """The same for a known number of steps, as (index, what stands there) in the order of time.
+
+        Of the steps in `own` alone, if it is given; the index then counts from its start.
+        """
         axis = self.time_axis % len(x.shape)
         if x.shape[axis] <= order:
-            return [(..., xp.zeros_like(x))]
-        first, inner, last = _along(axis, slice(0, 1)), _along(axis, slice(1, -1)), _along(axis, slice(-1, None))
-        later, earlier = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
-        parts: list[tuple[Any, Array]] = []
-        for _ in range(order):
-            if parts:
-                by_step = xp.concat([part for _, part in parts], axis=axis)
-            parts = [(first, -by_step[first]), (inner, by_step[earlier] - by_step[later]), (last, by_step[last])]
-        return parts
+            return [(..., xp.zeros_like(x if own is None else x[along(axis, own)]))]
+        for _ in range(order - 1):
+            by_step = xp.concat([part for _, part in _differences(by_step, axis)], axis=axis)
+        return _differences(by_step, axis, own)
 
 
-def _along(axis: int, piece: slice) -> tuple[Any, ...]:
+def _differences(by_step: Array, axis: int, own: slice | None = None) -> list[tuple[Any, Array]]:
+    """The one before less each, with 0 before the first and after the last; of those in `own`, if it is given."""
+    length = by_step.shape[axis]
+    start, stop, _ = (0, length + 1, 1) if own is None else own.indices(length + 1)
+    low, high = (1, length) if own is None else (max(start, 1), min(stop, length))
+    earlier, each = along(axis, slice(low - 1, high - 1)), along(axis, slice(low, high))
+    parts = [(along(axis, slice(low - start, high - start)), by_step[earlier] - by_step[each])]
+    if own is None or start == 0:
+        first = along(axis, slice(0, 1))
+        parts.insert(0, (first, -by_step[first]))
+    if own is None or stop > length:
+        parts.append((along(axis, slice(length - start, None)), by_step[along(axis, slice(-1, None))]))
+    return parts
+
+
+def along(axis: int, piece: slice) -> tuple[Any, ...]:
+    """An index of that slice of an axis, and of all others whole."""
     return (*(slice(None),) * axis, piece, ...)

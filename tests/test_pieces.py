@@ -36,6 +36,7 @@ SUM = 2.0 * AR() + 1.0 * TAR()
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr(pieces, "CACHED", 3)
+    monkeypatch.setattr(pieces, "FEWEST", 1)
 
 
 def data(shape, seed=0):

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..penalty import Alone, Array, Example, Gradient, Params, Shape
 from ..pieces import Entries, Parts
-from ..stepping import Stepped
+from ..stepping import Stepped, along
 
 __all__ = ["TAR"]
 
@@ -54,21 +54,24 @@ class TAR(Stepped):
         return self.back(xp, (2.0 * share) * step, x, self.order), {}
 
     def apart(self, shape: Shape, across: Any) -> Parts:
-        time = self.time_axis % len(shape)
-        axes = tuple(axis for axis in range(len(shape)) if axis != time)
-        return Parts(axes, self._total, self._by_entries, self._outer, self._both)
+        reaches = (self.time_axis % len(shape), self.order)
+        every = tuple(range(len(shape)))
+        return Parts(every, self._total, self._by_entries, self._outer, self._both, reaches=reaches)
 
-    def _total(self, xp: Any, x: Array, mask: Array) -> Array:
+    def _total(self, xp: Any, x: Array, mask: Array, own: slice) -> Array:
+        return self._sum(xp, self.steps(xp, x, mask, self.order)[0], own)
+
+    def _by_entries(self, xp: Any, x: Array, mask: Array, own: slice) -> Entries:
         step, _ = self.steps(xp, x, mask, self.order)
+        return self.back_in_parts(xp, step, x, self.order, own)
+
+    def _both(self, xp: Any, x: Array, mask: Array, own: slice) -> tuple[Array, Entries]:
+        step, _ = self.steps(xp, x, mask, self.order)
+        return self._sum(xp, step, own), self.back_in_parts(xp, step, x, self.order, own)
+
+    def _sum(self, xp: Any, step: Array, own: slice) -> Array:
+        step = step[along(self.time_axis % len(step.shape), own)]
         return xp.sum(step * step)
-
-    def _by_entries(self, xp: Any, x: Array, mask: Array) -> Entries:
-        step, _ = self.steps(xp, x, mask, self.order)
-        return self.back_in_parts(xp, step, x, self.order)
-
-    def _both(self, xp: Any, x: Array, mask: Array) -> tuple[Array, Entries]:
-        step, _ = self.steps(xp, x, mask, self.order)
-        return xp.sum(step * step), self.back_in_parts(xp, step, x, self.order)
 
     def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
         share = self.step_share(xp, x, mask, self.order)
