@@ -38,11 +38,11 @@ def cuts(
     return each
 
 
-def wider(index: Index, axis: int, reach: int) -> tuple[Index, slice]:
-    """A slice with up to `reach` more entries at both ends of an axis, and where its own lie in that."""
+def wider(index: Index, axis: int, before: int, after: int) -> tuple[Index, slice]:
+    """A slice with up to that many more entries at the ends of an axis, and where its own lie in it."""
     if axis >= len(index) or index[axis].start is None:
         return index, slice(0, None)
     start, stop = index[axis].start, index[axis].stop
-    before = min(reach, start)
-    wide = (*index[:axis], slice(start - before, stop + reach), *index[axis + 1 :])
+    before = min(before, start)
+    wide = (*index[:axis], slice(start - before, stop + after), *index[axis + 1 :])
     return wide, slice(before, before + stop - start)

@@ -14,8 +14,15 @@ CACHED = 2**17  # entries of which intermediate results stay in the cache of a p
 FEWEST = 32  # times as far as a penalty reaches: entries of a slice along that axis, of which a few are read twice
 ELSEWHERE = 2**26  # entries that are worth the launch of a kernel on any other device
 
-Entries = Any  # an array, or what fills it
+Entries = Any  # an array, or what fills it; of both a part may be a `Difference`
 Outer = tuple[Any, Any, dict[str, Any]]  # a value, what `by_entries` is multiplied by, derivatives by parameters
+
+
+class Difference(NamedTuple):
+    """Two arrays, of which the second is to be subtracted where the result is written."""
+
+    minuend: "Array"
+    subtrahend: "Array"
 
 
 class Parts(NamedTuple):
@@ -26,9 +33,9 @@ class Parts(NamedTuple):
     whole: the value, what `by_entries` is multiplied by, and the derivatives by learned parameters. It may look at the
     shape and the dtype of `x` only. Where it is `linear`, the second of them is the same for every sum.
 
-    A penalty that `reaches` some entries along an axis, as differences do, gets slices that have up to so many more at
-    both ends of it, and after the mask where the slice's own lie: what begins there adds to the sum, and by these the
-    derivative is taken.
+    A penalty that `reaches` some entries along an axis, as differences do, gets slices that have up to so many more
+    behind, and before them for the derivative; and after the mask where the slice's own lie: what begins there adds to
+    the sum, and by these the derivative is taken.
     """
 
     axes: tuple[int, ...]  # along which x may be cut
@@ -45,7 +52,8 @@ class Pieces:
     """A penalty of a large array, of which a slice is taken once for all terms; what it gives is as in `precision`.
 
     `library` can write to arrays of `xp`: `empty(shape, x)` allocates one of the dtype of `x`, and with a factor, 0-d,
-    and an array of the same dtype `put(out, factor, array)` writes their product to a slice, and `add` adds it.
+    and an array of the same dtype, or their difference, `put(out, factor, array)` writes the product to a slice, and
+    `add` adds it.
     """
 
     xp: Any
@@ -92,7 +100,10 @@ class Pieces:
         for index in self.slices:
             by_term = []
             for (_, parts), totals in zip(self.terms, sums, strict=True):
-                wide, *own = (index,) if parts.reaches is None else wider(index, *parts.reaches)
+                wide, *own = (index,)
+                if parts.reaches is not None:
+                    axis, reach = parts.reaches
+                    wide, *own = wider(index, axis, 0 if factors is None else reach, reach)
                 mask = None if self.mask is None else self.mask[wide[: len(self.mask.shape)]]
                 piece = precision.cast(xp, self.x[wide], dtype)
                 total, by_entries = _of_piece(xp, parts, (piece, mask, *own), summing, factors is not None)
@@ -105,6 +116,7 @@ class Pieces:
     def _write(self, gradient: "Array", index: Index, factors: "list[float | Array]", by_term: "list[Entries]") -> None:
         each = [entries if isinstance(entries, list) else [(..., entries)] for entries in by_term]
         piece, some = gradient[index], each[0][0][1]
+        some = some.minuend if isinstance(some, Difference) else some
         out = piece if some.dtype == self.x.dtype else self.library.empty(tuple(piece.shape), some)
         write = self.library.put
         for factor, entries in zip(factors, each, strict=True):

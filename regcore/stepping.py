@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from .counting import count, kept, positive_axis
 from .penalty import Array, Shape
+from .pieces import Difference
 from .reduction import Reduced
 
 
@@ -24,12 +25,14 @@ class Stepped(Reduced):
 
     def steps(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "tuple[Array, float | Array]":
         """Differences of the given order, 0 where one of their steps is masked, and what each counts for."""
+        return self.differences(xp, x, mask, order), self.step_share(xp, x, mask, order)
+
+    def differences(self, xp: Any, x: Array, mask: Array, order: int) -> Array:
         axis = self.time_axis % len(x.shape)
-        valid = None if mask is None else self._valid(xp, mask, axis, order)
-        step = x
+        step, later, earlier = x, along(axis, slice(1, None)), along(axis, slice(None, -1))
         for _ in range(order):
-            step = step[along(axis, slice(1, None))] - step[along(axis, slice(None, -1))]
-        return kept(xp, step, valid), self.share(xp, x, mask, step, valid)
+            step = step[later] - step[earlier]
+        return step if mask is None else kept(xp, step, self._valid(xp, mask, axis, order))
 
     def step_share(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "float | Array":
         """What each of the differences counts for."""
@@ -53,7 +56,7 @@ class Stepped(Reduced):
         axis = self.time_axis % len(x.shape)
         steps = x.shape[axis]
         if steps is not None:
-            return xp.concat([part for _, part in self.back_in_parts(xp, by_step, x, order)], axis=axis)
+            return _joined(xp, self.back_in_parts(xp, by_step, x, order), axis)
         edge = xp.zeros_like(x[along(axis, slice(0, 1))])
         for _ in range(order):
             by_step = xp.concat([edge, by_step], axis=axis) - xp.concat([by_step, edge], axis=axis)
@@ -71,7 +74,7 @@ class Stepped(Reduced):
         if x.shape[axis] <= order:
             return [(..., xp.zeros_like(x if own is None else x[along(axis, own)]))]
         for _ in range(order - 1):
-            by_step = xp.concat([part for _, part in _differences(by_step, axis)], axis=axis)
+            by_step = _joined(xp, _differences(by_step, axis), axis)
         return _differences(by_step, axis, own)
 
 
@@ -81,13 +84,19 @@ def _differences(by_step: Array, axis: int, own: slice | None = None) -> list[tu
     start, stop, _ = (0, length + 1, 1) if own is None else own.indices(length + 1)
     low, high = (1, length) if own is None else (max(start, 1), min(stop, length))
     earlier, each = along(axis, slice(low - 1, high - 1)), along(axis, slice(low, high))
-    parts = [(along(axis, slice(low - start, high - start)), by_step[earlier] - by_step[each])]
+    inner = Difference(by_step[earlier], by_step[each])
+    parts: list[tuple[Any, Any]] = [(along(axis, slice(low - start, high - start)), inner)]
     if own is None or start == 0:
         first = along(axis, slice(0, 1))
         parts.insert(0, (first, -by_step[first]))
     if own is None or stop > length:
         parts.append((along(axis, slice(length - start, None)), by_step[along(axis, slice(-1, None))]))
     return parts
+
+
+def _joined(xp: Any, parts: list[tuple[Any, Any]], axis: int) -> Array:
+    arrays = [part.minuend - part.subtrahend if isinstance(part, Difference) else part for _, part in parts]
+    return xp.concat(arrays, axis=axis)
 
 
 def along(axis: int, piece: slice) -> tuple[Any, ...]:

@@ -72,11 +72,11 @@ class _NumPy:
 
     @staticmethod
     def put(out: Any, factor: Any, array: Any) -> None:
-        np.multiply(array, factor, out=out)
+        np.multiply(np.subtract(*array, out=out) if isinstance(array, pieces.Difference) else array, factor, out=out)
 
     @staticmethod
     def add(out: Any, factor: Any, array: Any) -> None:
-        np.add(out, factor * array, out=out)
+        np.add(out, factor * (np.subtract(*array) if isinstance(array, pieces.Difference) else array), out=out)
 
     @staticmethod
     def line(piece: Any, slope: Any, offset: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import array_api_compat.torch as compat
 from array_api_compat.torch import *  # noqa: F403
 
+from ..pieces import Difference
+
 del classes  # type: ignore  # noqa: F821 - of PyTorch, which takes what it is asked for as the name of a class
 ROW = 4096  # entries that one thread adds up
 FEW = 3  # arrays at most that torch.compile does not concatenate
@@ -59,10 +61,14 @@ class Writer:
 
     @staticmethod
     def put(out: Any, factor: Any, array: Any) -> None:
+        if isinstance(array, Difference):
+            array = compat.sub(*array, out=out)  # type: ignore[attr-defined]
         compat.mul(array, factor, out=out)  # type: ignore[attr-defined]
 
     @staticmethod
     def add(out: Any, factor: Any, array: Any) -> None:
+        if isinstance(array, Difference):
+            array = compat.sub(*array)  # type: ignore[attr-defined]
         out.addcmul_(array, factor) if isinstance(factor, type(out)) else out.add_(array, alpha=factor)
 
     @staticmethod

@@ -59,18 +59,19 @@ class TAR(Stepped):
         return Parts(every, self._total, self._by_entries, self._outer, self._both, reaches=reaches)
 
     def _total(self, xp: Any, x: Array, mask: Array, own: slice) -> Array:
-        return self._sum(xp, self.steps(xp, x, mask, self.order)[0], own)
+        return self._sum(xp, self.differences(xp, x, mask, self.order), own)
 
     def _by_entries(self, xp: Any, x: Array, mask: Array, own: slice) -> Entries:
-        step, _ = self.steps(xp, x, mask, self.order)
+        step = self.differences(xp, x, mask, self.order)
         return self.back_in_parts(xp, step, x, self.order, own)
 
     def _both(self, xp: Any, x: Array, mask: Array, own: slice) -> tuple[Array, Entries]:
-        step, _ = self.steps(xp, x, mask, self.order)
+        step = self.differences(xp, x, mask, self.order)
         return self._sum(xp, step, own), self.back_in_parts(xp, step, x, self.order, own)
 
     def _sum(self, xp: Any, step: Array, own: slice) -> Array:
-        step = step[along(self.time_axis % len(step.shape), own)]
+        if own.start:
+            step = step[along(self.time_axis % len(step.shape), own)]
         return xp.sum(step * step)
 
     def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
