@@ -11,6 +11,7 @@ from ..pieces import Difference
 
 del classes  # type: ignore  # noqa: F821 - of PyTorch, which takes what it is asked for as the name of a class
 ROW = 4096  # entries that one thread adds up
+SHORT = 256  # entries whose squares are added up in float32 one after the other
 FEW = 3  # arrays at most that torch.compile does not concatenate
 FEWEST = 2**15  # entries of which PyTorch gives each thread a part, and adds up what comes of them
 
@@ -33,6 +34,13 @@ def _by_rows(x: Any) -> Any:
         return sum(flat.view(-1, ROW).sum(1))
     rows = flat.shape[0] - rest
     return sum(flat[:rows].view(-1, ROW).sum(1)) + flat[rows:].sum()
+
+
+def sum_of_squares(x: Any) -> Any:
+    """The norm of a row takes one pass and no memory. That of all of them adds up too many numbers in a row."""
+    if not _is_shared(x) or x.numel() % SHORT:
+        return sum(x * x)
+    return compat.linalg.vector_norm(x.reshape(-1, SHORT), axis=1).square_().sum()
 
 
 def concat(arrays: Any, /, *, axis: Any = 0) -> Any:

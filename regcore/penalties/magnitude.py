@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from ..counting import kept
+from ..counting import kept, sum_of_squares
 from ..kinks import sign
 from ..penalty import Alone, Array, Example, Gradient, Params, Shape
 from ..pieces import Parts
@@ -98,9 +98,13 @@ class L2(Elementwise):
 
     def apart(self, shape: Shape, across: Any) -> Parts:
         parts = super().apart(shape, across)
-        if type(self).slope is not L2.slope:
+        if type(self).slope is not L2.slope or type(self).phi is not L2.phi:
             return parts
-        return parts._replace(by_entries=self._half_slope, outer=self._twice)  # so that x is read and written at once
+        # so that x is read and written at once, and no square is written
+        return parts._replace(total=self._squares, by_entries=self._half_slope, outer=self._twice)
+
+    def _squares(self, xp: Any, x: Array, mask: Array) -> Array:
+        return sum_of_squares(xp, kept(xp, x, mask))
 
     def _half_slope(self, xp: Any, x: Array, mask: Array) -> Array:
         return kept(xp, x, mask)

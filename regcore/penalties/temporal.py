@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from ..counting import sum_of_squares
 from ..penalty import Alone, Array, Example, Gradient, Params, Shape
 from ..pieces import Entries, Parts
 from ..stepping import Stepped, along
@@ -72,7 +73,7 @@ class TAR(Stepped):
     def _sum(self, xp: Any, step: Array, own: slice) -> Array:
         if own.start:
             step = step[along(self.time_axis % len(step.shape), own)]
-        return xp.sum(step * step)
+        return sum_of_squares(xp, step)
 
     def _outer(self, xp: Any, total: Array, x: Array, params: Params, mask: Array) -> Any:
         share = self.step_share(xp, x, mask, self.order)
