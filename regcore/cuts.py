@@ -12,7 +12,9 @@ def memory_order(strides: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
 
 
-def slices(shape: Sequence[int], axes: Sequence[int], largest: int, fewest: Mapping[int, int]) -> list[Index]:
+def slices(
+    shape: Sequence[int], axes: Sequence[int], largest: int, fewest: Mapping[int, int] | None = None
+) -> list[Index]:
     """Cuts along as few of the axes as it takes, the outermost first, so that a slice is contiguous if it can be."""
     each = cuts(shape, [(axes, largest)], fewest)
     last = max([axis for axis, cut in enumerate(each) if len(cut) > 1 or axis == 0])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import precision
-from .cuts import Index, cuts, memory_order
+from .cuts import Index, cuts, memory_order, slices
 from .moments import Axes, first_sample, units_of
 from .pieces import Pieces, pieces
 from .variances import Lines, lines, term_of
@@ -35,7 +35,8 @@ class Sums(NamedTuple):
 class Slabs:
     """A penalty of a large array that is a function of variances; it has the methods of `pieces.Pieces`.
 
-    `slabs` has, for each part of the units, the slices along the batch.
+    Moments are taken of `slabs`: for each part of the units, the slices along the batch. The gradient is taken of
+    `rows`, slices that are contiguous if they can be.
     """
 
     xp: Any
@@ -48,6 +49,7 @@ class Slabs:
     batch: Axes
     order: Axes  # axes from the outermost in memory to the innermost
     slabs: list[list[Index]]
+    rows: list[Index]
 
     def value(self) -> "Array":
         return precision.rounded(self.xp, self.x, self.lines().value)
@@ -63,7 +65,7 @@ class Slabs:
         """What the value and the gradient take, from one pass over x."""
         first, params = precision.wide(self.xp, self.spec, first_sample(self.x, self.batch), self.params)
         mean, squares = self._empty(first.shape, first), self._empty(first.shape, first)
-        work = self._work(first)
+        work = self._work(self.slabs[0][0], first)
         for slabs in self.slabs:
             units = self._units(slabs[0])
             of_part = _joined(self._of_slabs(slabs, first[units], work))
@@ -80,8 +82,8 @@ class Slabs:
         slope = found.slope * upstream
         offset = -slope * found.mean
         gradient = self._empty(x.shape, x)
-        work = None if first.dtype == x.dtype else self._work(first)
-        for index in itertools.chain(*self.slabs):
+        work = None if first.dtype == x.dtype else self._work(self.rows[0], first)
+        for index in self.rows:
             units, out = self._units(index), gradient[index]
             into = out if work is None else _corner(work, out.shape)
             xp.subtract(self._wide(index), first[units], out=into)
@@ -114,8 +116,8 @@ class Slabs:
     def _units(self, index: Index) -> Index:
         return tuple([slice(None) if axis in self.batch else part for axis, part in enumerate(index)])
 
-    def _work(self, like: "Array") -> "Array":
-        return self._empty(self.x[self.slabs[0][0]].shape, like)
+    def _work(self, index: Index, like: "Array") -> "Array":
+        return self._empty(self.x[index].shape, like)
 
     def _empty(self, shape: "Shape", like: "Array") -> "Array":
         """With axes in memory as those of x."""
@@ -139,8 +141,10 @@ def cut(
     if term is None:
         return pieces(xp, library, spec, x, params, mask, across, strides, largest)
     penalty: Any = term.penalty
-    dtype, batch, order = precision.wide_dtype(xp, spec, x), penalty.batch(tuple(x.shape)), memory_order(strides)
-    return Slabs(xp, library, spec, x, params, term, dtype, batch, order, _cut(tuple(x.shape), order, batch, largest))
+    shape, order, dtype = tuple(x.shape), memory_order(strides), precision.wide_dtype(xp, spec, x)
+    batch: Axes = penalty.batch(shape)
+    slabs, rows = _cut(shape, order, batch, largest), slices(shape, order, largest)
+    return Slabs(xp, library, spec, x, params, term, dtype, batch, order, slabs, rows)
 
 
 def _cut(shape: tuple[int, ...], order: Axes, batch: Axes, largest: int) -> list[list[Index]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import array_api_compat.torch as compat
 from array_api_compat.torch import *  # noqa: F403
+from torch import multiply as multiply  # compat's, and its subtract, look at dtypes first
+from torch import subtract as subtract
 
 from ..pieces import Difference
 
