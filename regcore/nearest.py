@@ -36,7 +36,7 @@ def nearest(xp: Any, rows: "list[Array]", *, signed: bool, ties: bool) -> "list[
 def _largest(xp: Any, square: "Array", axis: int, start: int, ties: bool) -> "tuple[Array, ...]":
     """The largest along an axis and the first and last place where it is, by fewer passes than argmax takes."""
     size, largest = square.shape[axis], xp.max(square, axis=axis, keepdims=True)
-    is_largest = xp.astype(square == largest, square.dtype)
+    is_largest = _ones_where_equal(xp, square, largest)
     one = xp.ones_like(square[:1, :] if axis else square[:, :1])
     # PyTorch's own, as torch.compile warns of what array-api-compat wraps around it
     place = xp.cumsum(one, axis) if getattr(xp, "cumsum", None) else xp.cumulative_sum(one, axis=axis)  # from 1
@@ -45,6 +45,12 @@ def _largest(xp: Any, square: "Array", axis: int, start: int, ties: bool) -> "tu
     if not ties:
         return largest, first
     return largest, first, xp.astype(xp.max(is_largest * place, axis=axis) - 1, xp.int32) + start
+
+
+def _ones_where_equal(xp: Any, a: "Array", b: "Array") -> "Array":
+    """In the dtype of the first."""
+    own = getattr(xp, "ones_where_equal", None)  # of PyTorch, where booleans take four times as long
+    return xp.astype(a == b, a.dtype) if own is None else own(a, b)
 
 
 def _nearer(xp: Any, known: Any, new: "tuple[Array, ...]") -> "tuple[Array, ...]":

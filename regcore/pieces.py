@@ -100,10 +100,7 @@ class Pieces:
         for index in self.slices:
             by_term = []
             for (_, parts), totals in zip(self.terms, sums, strict=True):
-                wide, *own = (index,)
-                if parts.reaches is not None:
-                    axis, reach = parts.reaches
-                    wide, *own = wider(index, axis, 0 if factors is None else reach, reach)
+                wide, own = self._reached(index, parts, back=factors is not None)
                 mask = None if self.mask is None else self.mask[wide[: len(self.mask.shape)]]
                 piece = precision.cast(xp, self.x[wide], dtype)
                 total, by_entries = _of_piece(xp, parts, (piece, mask, *own), summing, factors is not None)
@@ -112,6 +109,14 @@ class Pieces:
             if factors is not None:
                 self._write(gradient, index, factors, by_term)
         return [_pairwise(totals) for totals in sums] if summing else [], gradient
+
+    def _reached(self, index: Index, parts: Parts, *, back: bool) -> tuple[Index, tuple[slice, ...]]:
+        """What a penalty is given for a slice, and where the slice's own lie, if it is given more."""
+        if parts.reaches is None:
+            return index, ()
+        axis, reach = parts.reaches
+        wide, own = wider(index, axis, reach if back else 0, reach)
+        return wide, (own,)
 
     def _write(self, gradient: "Array", index: Index, factors: "list[float | Array]", by_term: "list[Entries]") -> None:
         each = [entries if isinstance(entries, list) else [(..., entries)] for entries in by_term]

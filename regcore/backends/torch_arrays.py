@@ -5,6 +5,7 @@ import operator
 from typing import Any
 
 import array_api_compat.torch as compat
+import torch
 from array_api_compat.torch import *  # noqa: F403
 from torch import multiply as multiply  # compat's, and its subtract, look at dtypes first
 from torch import subtract as subtract
@@ -25,7 +26,7 @@ def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fals
 
 
 def _is_shared(x: Any) -> Any:
-    return x.numel() >= FEWEST and x.device.type == "cpu" and not compat.compiler.is_compiling()  # type: ignore[attr-defined]
+    return x.numel() >= FEWEST and x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _by_rows(x: Any) -> Any:
@@ -42,7 +43,14 @@ def sum_of_squares(x: Any) -> Any:
     """The norm of a row takes one pass and no memory. That of all of them adds up too many numbers in a row."""
     if not _is_shared(x) or x.numel() % SHORT:
         return sum(x * x)
-    return compat.linalg.vector_norm(x.reshape(-1, SHORT), axis=1).square_().sum()
+    return torch.linalg.vector_norm(x.reshape(-1, SHORT), dim=1).square_().sum()
+
+
+def ones_where_equal(a: Any, b: Any) -> Any:
+    """Written as numbers of the dtype of `a` at once, unless it is compiled or transformed."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return (a == b).to(a.dtype)
+    return torch.eq(a.detach(), b.detach(), out=torch.empty_like(a))
 
 
 def concat(arrays: Any, /, *, axis: Any = 0) -> Any:
@@ -51,13 +59,13 @@ def concat(arrays: Any, /, *, axis: Any = 0) -> Any:
     It writes what is concatenated to memory, and what it is made of before.
     """
     few = len(arrays) <= FEW and axis is not None and arrays[0].is_floating_point()
-    if not few or not compat.compiler.is_compiling():  # type: ignore[attr-defined]
+    if not few or not torch.compiler.is_compiling():
         return compat.concat(arrays, axis=axis)
     ndim, sizes = arrays[0].ndim, [array.shape[axis] for array in arrays]
     behind, total = [0, 0] * (ndim - 1 - axis % ndim), functools.reduce(operator.add, sizes)
     parts, start = [], 0
     for array, size in zip(arrays, sizes, strict=True):
-        parts.append(compat.constant_pad_nd(array, [*behind, start, total - start - size]))  # type: ignore[attr-defined]
+        parts.append(torch.constant_pad_nd(array, [*behind, start, total - start - size]))
         start = start + size
     return functools.reduce(operator.add, parts)
 
@@ -67,20 +75,20 @@ class Writer:
 
     @staticmethod
     def empty(shape: Any, x: Any) -> Any:
-        return compat.empty(shape, dtype=x.dtype, device=x.device)
+        return torch.empty(shape, dtype=x.dtype, device=x.device)
 
     @staticmethod
     def put(out: Any, factor: Any, array: Any) -> None:
         if isinstance(array, Difference):
-            array = compat.sub(*array, out=out)  # type: ignore[attr-defined]
-        compat.mul(array, factor, out=out)  # type: ignore[attr-defined]
+            array = torch.sub(*array, out=out)
+        torch.mul(array, factor, out=out)
 
     @staticmethod
     def add(out: Any, factor: Any, array: Any) -> None:
         if isinstance(array, Difference):
-            array = compat.sub(*array)  # type: ignore[attr-defined]
+            array = torch.sub(*array)
         out.addcmul_(array, factor) if isinstance(factor, type(out)) else out.add_(array, alpha=factor)
 
     @staticmethod
     def line(piece: Any, slope: Any, offset: Any) -> None:
-        compat.addcmul(offset, piece, slope, out=piece)  # type: ignore[attr-defined]
+        torch.addcmul(offset, piece, slope, out=piece)
