@@ -33,11 +33,11 @@ def ar_tar(x: Tensor) -> Tensor:
     return _Apart.apply(x, 2.0, 1.0)
 
 
-def _sequences(x: Tensor) -> Iterator[tuple[Any, ...]]:
-    """Slices with all of time."""
-    width = PIECE // x.shape[1]
-    for i, start in itertools.product(range(len(x)), range(0, x.shape[2], width)):
-        yield slice(i, i + 1), slice(None), slice(start, start + width)
+def _steps(x: Tensor) -> Iterator[tuple[int, int, int]]:
+    """Sequences, and in each of them slices of time that stay in the cache."""
+    length = max(1, PIECE // x.shape[2])
+    for i, start in itertools.product(range(len(x)), range(0, x.shape[1], length)):
+        yield i, start, min(start + length, x.shape[1])
 
 
 class _Apart(Function):
@@ -51,9 +51,9 @@ class _Apart(Function):
         if not b:
             return value
         totals = []
-        for where in _sequences(x):
-            step = x[where][:, 1:] - x[where][:, :-1]
-            totals.append(torch.dot(step.view(-1), step.view(-1)))
+        for i, start, stop in _steps(x):
+            step = torch.diff(x[i, start : stop + 1], dim=0).view(-1)
+            totals.append(torch.dot(step, step))
         return value + torch.stack(totals).sum() * ctx.b
 
     @staticmethod
@@ -63,14 +63,16 @@ class _Apart(Function):
         if not b:
             return x * a, None, None
         gradient = torch.empty_like(x)
-        for where in _sequences(x):
-            piece, out = x[where], gradient[where]
-            step = (piece[:, 1:] - piece[:, :-1]).mul_(b)
-            torch.sub(step[:, :-1], step[:, 1:], out=out[:, 1:-1])
-            torch.neg(step[:, :1], out=out[:, :1])
-            out[:, -1:] = step[:, -1:]
+        for i, start, stop in _steps(x):
+            out, low, high = gradient[i], max(start, 1), min(stop, x.shape[1] - 1)
+            step = torch.diff(x[i, low - 1 : high + 1], dim=0).mul_(b)
+            torch.sub(step[:-1], step[1:], out=out[low:high])
+            if start == 0:
+                torch.neg(step[0], out=out[0])
+            if stop > high:
+                out[high] = step[-1]
             if a:
-                out.add_(piece, alpha=a)
+                out[start:stop].add_(x[i, start:stop], alpha=a)
         return gradient, None, None
 
 

@@ -104,23 +104,34 @@ def squares(
             value, other = _with_longest(xp, scale * xp.matmul(some, xp.matrix_transpose(apart)), which)
             total = total + value
         if sloped:
-            slope = _product(xp, some, products * factor, columns) - (own * factor) * some
-            slopes.append(slope if which is None else slope + _product(xp, other, apart * factor, columns))
+            slope = _plus_product(xp, some * (own * -factor), some, products * factor, columns)
+            slopes.append(slope if which is None else _plus_product(xp, slope, other, apart * factor, columns))
     return total, slopes
 
 
-def _product(xp: Any, a: "Array", b: "Array", transposed: bool) -> "Array":
-    return (
-        xp.matrix_transpose(xp.matmul(xp.matrix_transpose(b), xp.matrix_transpose(a)))
-        if transposed
-        else xp.matmul(a, b)
-    )
+def _plus_product(xp: Any, total: "Array", a: "Array", b: "Array", transposed: bool) -> "Array":
+    """`total + a @ b`, for which `total` may be written over; `transposed` ones are made of transposed matrices."""
+    if transposed:
+        total, a, b = xp.matrix_transpose(total), xp.matrix_transpose(b), xp.matrix_transpose(a)
+    own = getattr(xp, "plus_product", None)  # of PyTorch
+    total = total + xp.matmul(a, b) if own is None else own(total, a, b)
+    return xp.matrix_transpose(total) if transposed else total
 
 
 def _longest(xp: Any, lengths: "list[Array]") -> "list[Array]":
     """For each panel, which of its rows is the longest of all, the next and so on, along the second axis."""
-    place = xp.argsort(xp.argsort(joined(xp, lengths, 0)[:, 0], descending=True))[:, None]
-    return panels(xp.concat([place == k for k in range(LONGEST)], axis=1), 0)
+    rest, which = joined(xp, lengths, 0)[:, 0], []
+    place = numbered(xp, xp.ones_like(rest), 0)
+    for _ in range(LONGEST):  # which takes less time than to sort them
+        is_longest = place == xp.astype(xp.argmax(rest) + 1, rest.dtype)
+        which.append(xp.logical_and(is_longest, rest >= 0))
+        rest = xp.where(is_longest, -xp.ones_like(rest), rest)
+    return panels(xp.stack(which, axis=1), 0)
+
+
+def numbered(xp: Any, ones: "Array", axis: int) -> "Array":
+    """1, 2, ... along an axis; PyTorch's own, as torch.compile warns of what array-api-compat wraps around it."""
+    return xp.cumsum(ones, axis) if getattr(xp, "cumsum", None) else xp.cumulative_sum(ones, axis=axis)
 
 
 def _kept(xp: Any, some: "Array", longest: "Array") -> "Array":

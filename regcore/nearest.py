@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .blocks import after
+from .blocks import after, numbered
 
 if TYPE_CHECKING:
     from .penalty import Array
@@ -37,9 +37,7 @@ def _largest(xp: Any, square: "Array", axis: int, start: int, ties: bool) -> "tu
     """The largest along an axis and the first and last place where it is, by fewer passes than argmax takes."""
     size, largest = square.shape[axis], xp.max(square, axis=axis, keepdims=True)
     is_largest = _ones_where_equal(xp, square, largest)
-    one = xp.ones_like(square[:1, :] if axis else square[:, :1])
-    # PyTorch's own, as torch.compile warns of what array-api-compat wraps around it
-    place = xp.cumsum(one, axis) if getattr(xp, "cumsum", None) else xp.cumulative_sum(one, axis=axis)  # from 1
+    place = numbered(xp, xp.ones_like(square[:1, :] if axis else square[:, :1]), axis)
     first = xp.astype(size - xp.max(is_largest * (size + 1 - place), axis=axis), xp.int32) + start
     largest = xp.max(largest, axis=axis)
     if not ties:
@@ -86,5 +84,5 @@ def added_at(xp: Any, total: "Array", index: "Array", rows: "Array") -> "Array":
         return function(total, 0, index, rows)
     if (at := getattr(total, "at", None)) is not None:  # of JAX
         return at[index].add(rows)
-    places = xp.cumulative_sum(xp.ones_like(total[:, :1]), axis=0) - 1
+    places = numbered(xp, xp.ones_like(total[:, :1]), 0) - 1
     return total + xp.matmul(xp.astype(places == xp.astype(index, total.dtype)[None, :], total.dtype), rows)

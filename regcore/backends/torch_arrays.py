@@ -47,10 +47,20 @@ def sum_of_squares(x: Any) -> Any:
 
 
 def ones_where_equal(a: Any, b: Any) -> Any:
-    """Written as numbers of the dtype of `a` at once, unless it is compiled or transformed."""
+    """Written as numbers of the dtype of `a` at once, where that can be."""
+    return torch.eq(a, b, out=torch.empty_like(a)) if _can_write(a, b) else (a == b).to(a.dtype)
+
+
+def plus_product(total: Any, a: Any, b: Any) -> Any:
+    """`total + a @ b`, written over `total` where that can be."""
+    return total.addmm_(a, b) if _can_write(total, a, b) else total + a @ b
+
+
+def _can_write(*arrays: Any) -> bool:
+    """Whether nothing is compiled, transformed or differentiated."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return (a == b).to(a.dtype)
-    return torch.eq(a.detach(), b.detach(), out=torch.empty_like(a))
+        return False
+    return not torch.is_grad_enabled() or not any(array.requires_grad for array in arrays)
 
 
 def concat(arrays: Any, /, *, axis: Any = 0) -> Any:
