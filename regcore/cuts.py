@@ -12,6 +12,12 @@ def memory_order(strides: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
 
 
+def contiguous(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether entries follow each other in memory, in the order of the axes."""
+    dense = [math.prod(shape[axis + 1 :]) * strides[-1] for axis in range(len(shape))]
+    return all(size == 1 or one == other for size, one, other in zip(shape, strides, dense, strict=True))
+
+
 def slices(
     shape: Sequence[int], axes: Sequence[int], largest: int, fewest: Mapping[int, int] | None = None
 ) -> list[Index]:

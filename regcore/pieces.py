@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import precision
-from .cuts import Index, memory_order, slices, wider
+from .cuts import Index, contiguous, memory_order, slices, wider
 
 if TYPE_CHECKING:
     from .penalty import Array, Gradient, Params, Penalty, Term
@@ -45,6 +45,7 @@ class Parts(NamedTuple):
     both: "Callable[..., tuple[Array, Entries]] | None" = None  # total and by_entries, if they have much in common
     linear: bool = True
     reaches: tuple[int, int] | None = None  # an axis, and how many entries
+    spare: bool = False  # whether neither makes an array of the size of what it is given: then it may be all of x
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,9 +188,12 @@ def pieces(
         return None
     order = memory_order(strides)
     axes = [axis for axis in order if all(axis in parts.axes for parts in apart if parts)]
+    both = [(term, parts) for term, parts in zip(terms, apart, strict=True) if parts]
+    as_it_is = mask is None and precision.wide_dtype(xp, spec, x) == x.dtype and contiguous(shape, strides)
+    if as_it_is and all(parts.spare for _, parts in both):
+        return Pieces(xp, library, spec, x, params, mask, both, order, [()])
     reaches = sorted([parts.reaches for parts in apart if parts and parts.reaches])  # of each axis, the farthest last
     found = slices(shape, axes, largest, {axis: FEWEST * reach for axis, reach in reaches})
-    both = [(term, parts) for term, parts in zip(terms, apart, strict=True) if parts]
     return Pieces(xp, library, spec, x, params, mask, both, order, found) if len(found) > 1 else None
 
 

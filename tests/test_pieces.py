@@ -22,6 +22,7 @@ from regcore import (
     value_and_grad,
 )
 from regcore.config import own
+from regcore.cuts import wider
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch.multiprocessing.reductions import StorageWeakRef  # noqa: E402
@@ -146,7 +147,21 @@ def test_slices_are_contiguous_where_they_can_be(monkeypatch):
     assert features == [(whole, whole, slice(i, i + 1)) for i in range(6)]
     last = slices_of(AR(), np.asfortranarray(x))  # which is the outermost in memory
     assert last == [(whole, whole, slice(i, i + 1)) for i in range(6)]
-    assert slices_of(AR() + regcore.Orthogonality(), x) == slices_of(plain(AR()), x) == slices_of(AR(), x[:1]) == []
+    assert slices_of(AR() + regcore.Orthogonality(), x) == slices_of(plain(AR()), x) == slices_of(L1(), x[:1]) == []
+    assert slices_of(AR(), x) == [()]  # of which nothing is made
+
+
+def test_slices_of_time_are_long(monkeypatch):
+    monkeypatch.setattr(pieces, "CACHED", 256)
+    x = np.zeros((2, 100, 4))
+    expected = [slice(0, 64), slice(64, 128)]
+    assert slices_of(TAR(), x) == [(slice(i, i + 1), part) for i in range(2) for part in expected]
+    x = np.zeros((100, 6, 8))  # 48 numbers in each step, and no fewer than 32 steps
+    found = slices_of(TAR(time_axis=0), x)
+    assert found == [(slice(i, i + 32), slice(j, j + 1)) for i in range(0, 100, 32) for j in range(6)]
+    assert [wider(index, 0, 1, 1)[0][0] for index in found[::6]] == [
+        slice(max(i - 1, 0), i + 33) for i in range(0, 100, 32)
+    ]
 
 
 @pytest.mark.parametrize("library", [on_numpy, on_torch])

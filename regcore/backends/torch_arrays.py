@@ -41,9 +41,12 @@ def _by_rows(x: Any) -> Any:
 
 def sum_of_squares(x: Any) -> Any:
     """The norm of a row takes one pass and no memory. That of all of them adds up too many numbers in a row."""
-    if not _is_shared(x) or x.numel() % SHORT:
-        return sum(x * x)
-    return torch.linalg.vector_norm(x.reshape(-1, SHORT), dim=1).square_().sum()
+    flat = x.reshape(-1)
+    rest = flat.shape[0] % SHORT
+    if rest:
+        flat, last = flat[:-rest], flat[-rest:]
+    total = sum(torch.linalg.vector_norm(flat.view(-1, SHORT), dim=1).square_())
+    return total + (last * last).sum() if rest else total
 
 
 def ones_where_equal(a: Any, b: Any) -> Any:
@@ -90,8 +93,9 @@ class Writer:
     @staticmethod
     def put(out: Any, factor: Any, array: Any) -> None:
         if isinstance(array, Difference):
-            array = torch.sub(*array, out=out)
-        torch.mul(array, factor, out=out)
+            torch.sub(*array, out=out).mul_(factor)
+        else:
+            torch.mul(array, factor, out=out)
 
     @staticmethod
     def add(out: Any, factor: Any, array: Any) -> None:

@@ -101,7 +101,7 @@ class L2(Elementwise):
         if type(self).slope is not L2.slope or type(self).phi is not L2.phi:
             return parts
         # so that x is read and written at once, and no square is written
-        return parts._replace(total=self._squares, by_entries=self._half_slope, outer=self._twice)
+        return parts._replace(total=self._squares, by_entries=self._half_slope, outer=self._twice, spare=True)
 
     def _squares(self, xp: Any, x: Array, mask: Array) -> Array:
         return sum_of_squares(xp, kept(xp, x, mask))
