@@ -120,13 +120,13 @@ def _plus_product(xp: Any, total: "Array", a: "Array", b: "Array", transposed: b
 
 def _longest(xp: Any, lengths: "list[Array]") -> "list[Array]":
     """For each panel, which of its rows is the longest of all, the next and so on, along the second axis."""
-    rest, which = joined(xp, lengths, 0)[:, 0], []
+    rest, which = joined(xp, lengths, 0), []
     place = numbered(xp, xp.ones_like(rest), 0)
     for _ in range(LONGEST):  # which takes less time than to sort them
         is_longest = place == xp.astype(xp.argmax(rest) + 1, rest.dtype)
         which.append(xp.logical_and(is_longest, rest >= 0))
         rest = xp.where(is_longest, -xp.ones_like(rest), rest)
-    return panels(xp.stack(which, axis=1), 0)
+    return panels(xp.concat(which, axis=1), 0)
 
 
 def numbered(xp: Any, ones: "Array", axis: int) -> "Array":

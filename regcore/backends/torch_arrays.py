@@ -56,14 +56,14 @@ def ones_where_equal(a: Any, b: Any) -> Any:
 
 def plus_product(total: Any, a: Any, b: Any) -> Any:
     """`total + a @ b`, written over `total` where that can be."""
-    return total.addmm_(a, b) if _can_write(total, a, b) else total + a @ b
+    return torch.addmm(total, a, b, out=total) if _can_write(total, a, b) else total + a @ b
 
 
 def _can_write(*arrays: Any) -> bool:
     """Whether nothing is compiled, transformed or differentiated."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
-    return not torch.is_grad_enabled() or not any(array.requires_grad for array in arrays)
+    return not torch.is_grad_enabled() or not [array for array in arrays if array.requires_grad]
 
 
 def concat(arrays: Any, /, *, axis: Any = 0) -> Any:
