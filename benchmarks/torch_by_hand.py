@@ -1,7 +1,7 @@
 """PyTorch by hand: the arithmetic of a row by as few kernels as we know, for one case each and with no checks.
 
-What is missing to a target here, no arrangement of separate kernels in Python gives on this machine. Some of it is what
-a library cannot do: sums that depend on the number of threads, variances that cancel, states that outlive backward.
+A target that this misses is out of reach of separate kernels on the machine. Some of it no library may do: sums depend on
+the number of threads, variances cancel, and nothing holds back a second derivative, which would be wrong.
 """
 
 import itertools
@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
-from .torch_pairs_by_hand import PIECE, covariance, largest, largest_bf16, mean_square, self_model, squared
-
-__all__ = ["covariance", "largest", "largest_bf16", "mean_square", "self_model"]
+from .torch_pairs_by_hand import PIECE, squared
+from .torch_pairs_by_hand import covariance as covariance
+from .torch_pairs_by_hand import mean_square as mean_square
+from .torch_pairs_by_hand import self_model as self_model
 
 LINE = math.pi * math.e  # of the entropy of a normal distribution
 

@@ -1,16 +1,12 @@
 """PyTorch by hand, as in `torch_by_hand`: what is made of products of matrices."""
 
-import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from .torch_peers import unit_rows
-
 PIECE = 2**17  # numbers that stay in the cache
-SIDE = 1024  # rows of a block of products
 
 
 def squared(x: Tensor) -> Tensor:
@@ -63,35 +59,6 @@ class _MeanSquare(Function):
         m = len(unit)
         slope = unit @ (products * (4.0 * upstream / (m * (m - 1))))
         return slope.addcmul_(unit, torch.linalg.vecdot(slope, unit)[:, None], value=-1.0).mul_(per_length)
-
-
-def largest(x: Tensor) -> Tensor:
-    """By blocks of products, of which each is made once; a row has one nearest, as if none were as near."""
-    return _nearest(x, x.dtype)
-
-
-def largest_bf16(x: Tensor) -> Tensor:
-    """The same, with the search in bfloat16."""
-    return _nearest(x, torch.bfloat16)
-
-
-def _nearest(x: Tensor, dtype: torch.dtype) -> Tensor:
-    unit = unit_rows(x)
-    with torch.no_grad():
-        searched = unit.to(dtype).split(SIDE)
-        best = [torch.full((len(rows),), -1.0) for rows in searched]
-        places = [torch.zeros(len(rows), dtype=torch.int64) for rows in searched]
-        for i, j in itertools.combinations_with_replacement(range(len(searched)), 2):
-            products = (searched[i] @ searched[j].T).float()
-            if i == j:
-                products.fill_diagonal_(0.0)
-            products.abs_()
-            for rows, columns, axis in {(i, j, 1), (j, i, 0)}:
-                found, place = products.max(dim=axis)
-                nearer = found > best[rows]
-                best[rows] = torch.where(nearer, found, best[rows])
-                places[rows] = torch.where(nearer, place + columns * SIDE, places[rows])
-    return torch.linalg.vecdot(unit, unit[torch.cat(places)]).square().mean()
 
 
 def self_model(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
