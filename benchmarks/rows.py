@@ -22,6 +22,10 @@ def abs_cosine() -> Penalty:
     return Orthogonality(power=1)
 
 
+def bf16_products() -> Penalty:
+    return Orthogonality(power=1, products="bfloat16")
+
+
 def bf16_search() -> Penalty:
     return MaxCosine(search="bfloat16")
 
@@ -84,6 +88,8 @@ ROWS = [
         seconds=1.5, spare=300 / 128, full=True, **MATRIX),
     Row(name="abscos", peer="mean_abs", spec=abs_cosine, shape=(16384, 512), quick=(40, 8), flops=upper, faster=1.9,
         memory=1 / 50, tolerance=SIGNS),
+    Row(name="abscos-bf16", peer="mean_abs", spec=bf16_products, shape=(16384, 512), quick=(40, 8), flops=upper,
+        faster=3, tolerance=(1e-3, 1e-2)),
     Row(name="abscos-65536", peer="", oracle="mean_abs", spec=abs_cosine, shape=(65536, 512), quick=(40, 8),
         flops=upper, tolerance=SIGNS, full=True),
     Row(name="max", peer="largest", spec=MaxCosine, shape=(16384, 512), quick=(40, 8), flops=search, faster=3.5,

@@ -1,7 +1,7 @@
 """PyTorch by hand: the arithmetic of a row by as few kernels as we know, for one case each and with no checks.
 
-A target that this misses is out of reach of separate kernels on the machine. Some of it no library may do: sums depend on
-the number of threads, variances cancel, and nothing holds back a second derivative, which would be wrong.
+A target that this misses, too, is out of reach of separate kernels on the machine. Some of it no library may do: sums
+depend on the number of threads, variances cancel, and a second derivative would be wrong.
 """
 
 import itertools

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .precision import cast
+
 if TYPE_CHECKING:
     from .penalty import Array
 
@@ -42,30 +44,53 @@ def after(xp: Any, rows: "Array", done: "list[Array]") -> "Array":
 
 
 def over_pairs(
-    xp: Any, rows: "list[Array]", of_products: "Callable[[Array], tuple[Array, Array]]", *, sloped: bool = True
+    xp: Any,
+    rows: "list[Array]",
+    of_products: "Callable[[Array], tuple[Array, Array]]",
+    *,
+    sloped: bool = True,
+    half: Any = None,
 ) -> "tuple[Array, list[Array]]":
     """The sum over each pair of rows of a function of their product, and its derivatives by the panels of rows.
 
     `of_products` gives the sum over a block of products and the derivative by each, which is 0 for a product of 0. Each
     product is made once, and so are the two that its derivative is in: 3 m*m*d operations for m rows of d. Where it is
     not to be `sloped` there are no derivatives, and a third of the operations.
+
+    Products are made in the dtype `half`, if there is one, of rows as `_halves` of it. Then the derivative by a product
+    must be 0, 1 or -1, so that it is exact, and what it multiplies is rounded.
     """
+    dtype, d = rows[0].dtype, rows[0].shape[1]
     total: Any = 0.0
     slopes: list[Any] = [0.0] * len(rows)
     done: list[Any] = []
+    factors = rows if half is None else [_halves(xp, some, half)[1] for some in rows]
     for i, some in enumerate(rows):
+        left = some if half is None else _halves(xp, some, half)[0]
         for j in range(i, len(rows)):
-            others = after(xp, rows[j], done)
-            products = xp.matmul(some, xp.matrix_transpose(others))
+            others = after(xp, factors[j], done)
+            products = cast(xp, xp.matmul(left, xp.matrix_transpose(others)), dtype)
             value, slope = of_products(xp.triu(products, k=1) if i == j else products)
-            total = total + value
+            total, slope = total + value, cast(xp, slope, others.dtype)
             if i == j and sloped:
-                slopes[i] = slopes[i] + xp.matmul(slope + xp.matrix_transpose(slope), some)
+                both = slope + xp.matrix_transpose(slope)
+                slopes[i] = slopes[i] + cast(xp, xp.matmul(both, factors[i][:, :d]), dtype)
             elif sloped:
-                slopes[i] = slopes[i] + xp.matmul(slope, others)
-                slopes[j] = slopes[j] + xp.matmul(xp.matrix_transpose(slope), some)
+                slopes[i] = slopes[i] + cast(xp, xp.matmul(slope, others[:, :d]), dtype)
+                slopes[j] = slopes[j] + cast(xp, xp.matmul(xp.matrix_transpose(slope), factors[i][:, :d]), dtype)
             done = [slopes[i][:1, :1], slopes[j][:1, :1]] if sloped else [total]
     return total, slopes if sloped else []
+
+
+def _halves(xp: Any, rows: "Array", half: Any) -> "tuple[Array, Array]":
+    """Two matrices of which the product of the rows is that of the rows given, to about twice the digits of `half`.
+
+    Each number is nearly the sum of two; the product of the two smaller ones is left out. The second begins with the
+    rows, rounded.
+    """
+    high = xp.astype(rows, half)
+    low = xp.astype(rows - xp.astype(high, rows.dtype), half)
+    return xp.concat([high, high, low], axis=1), xp.concat([high, low, high], axis=1)
 
 
 def squares(

@@ -14,6 +14,15 @@ def check_dtype(xp: Any, spec: "Penalty", x: "Array") -> None:
         )
 
 
+def bfloat16(xp: Any, spec: "Penalty") -> Any:
+    """The dtype, or TypeError."""
+    if (dtype := getattr(xp, "bfloat16", None)) is None:
+        raise TypeError(
+            f"{spec} got an array of a library without bfloat16: leave out what asks for it, or use another library"
+        )
+    return dtype
+
+
 def one_pass(spec: "Penalty", x: "Array", across: Any) -> bool:
     """Whether value and gradient are best computed together."""
     return spec.one_pass(tuple(x.shape), across)

@@ -284,6 +284,28 @@ def test_a_search_in_half_precision():
         MaxCosine(search="float16")
 
 
+@pytest.mark.parametrize("options", [{}, {"signed": True}], ids=str)
+def test_products_in_half_precision(options, monkeypatch):
+    """Near those in float32, and much nearer than by cosines of rounded directions."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(blocks, "ROWS", 100)
+    x = torch.nn.functional.normalize(torch.tensor(RNG.normal(size=(300, 16)), dtype=torch.float32))
+
+    def found(x, **more):
+        result, (dx, _) = value_and_grad(Orthogonality(power=1, **options, **more), x)
+        return float(result), dx
+
+    (exact, dx), (near, by_halves) = found(x), found(x, products="bfloat16")
+    assert near == pytest.approx(exact, rel=1e-3)
+    error, rounded = ((other - dx).norm() / dx.norm() for other in (by_halves, found(x.bfloat16().float())[1]))
+    assert error < 0.01
+    assert error < 0.5 * rounded
+    with pytest.raises(TypeError, match="without bfloat16"):
+        Orthogonality(power=1, products="bfloat16")(x.numpy())
+    with pytest.raises(ValueError, match="products"):
+        Orthogonality(power=1, threshold=0.1, products="bfloat16")
+
+
 @LIBRARIES
 @pytest.mark.parametrize("spec", ANGULAR + OTHERS, ids=repr)
 def test_a_value_alone_is_that_of_both(spec, library):

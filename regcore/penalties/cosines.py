@@ -7,6 +7,7 @@ from typing import Any, Literal
 from .. import blocks, nearest
 from ..angular import Angular
 from ..penalty import Array, Example, Params, Shape
+from ..precision import bfloat16
 from ..vectors import matrix_shape, upper_products
 
 __all__ = ["MaxCosine", "MeanCosine"]
@@ -91,9 +92,8 @@ class MaxCosine(Angular):
     def _searched(self, xp: Any, units: list[Array]) -> list[Array]:
         if self.search == "float32":
             return units
-        if (bfloat16 := getattr(xp, "bfloat16", None)) is None:
-            raise TypeError(f"{self} got an array of a library without bfloat16: leave out search, or use another one")
-        return [xp.astype(unit, bfloat16) for unit in units]
+        half = bfloat16(xp, self)
+        return [xp.astype(unit, half) for unit in units]
 
     def _least(self, m: int, d: int) -> float:
         return max(0.0, (m - d) / (d * (m - 1))) if self.welch else 0.0

@@ -105,6 +105,7 @@ CLAIMS = (
     Claim("code", ("SpectralIsometry._worst: worst <= 1 ->",), BORDER),
     Claim("code", ("TanhL0.slope:", "decay = "), "1 / cosh**2 is even"),
     Claim("code", ("_normalised: xp.ones_like(root) -> root",), "NaN times anything, in an array or not"),
+    Claim("code", ("Orthogonality.both_of_units: None if self.products",), "references are of products in float32"),
     Claim("code", ("OfSingularValues.by_matrix:", "largest"), "the scale is divided out again; 1/s could overflow"),
     Claim("code", ("NuclearNorm.ratio:", "* self.tolerance -> self.tolerance"), TIED),
     Claim("code", ("_away:", "xp.ones_like(x)"), "NaN times anything, in an array or not"),
