@@ -15,9 +15,9 @@ pytest.importorskip("torch", reason="the peers are in PyTorch")
 import torch
 
 from benchmarks import accuracy, child, floors, memory, page, records, scaling, table, timing
-from benchmarks.row import Row
+from benchmarks.row import BY_HAND, Row
 from benchmarks.rows import ROWS, chosen
-from regcore import AR, TAR, MaxCosine, Orthogonality
+from regcore import AR, TAR, Orthogonality
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
@@ -29,10 +29,10 @@ BY_NAME = {row.name: row for row in ROWS}
 @pytest.mark.parametrize("row", EAGER, ids=lambda row: row.name)
 def test_a_peer_agrees_with_ours(row):
     pytest.importorskip(row.library, reason=f"{row.library} is not installed")
-    if row.name == "max-bf16" and "search" not in {field.name for field in dataclasses.fields(MaxCosine)}:
-        pytest.skip("this version has no search in bfloat16")
-    found = child.agreed(row, row.steps(row.quick, **HOW), HOW)
-    assert found["agrees"], found
+    steps = row.steps(row.quick, **HOW)
+    for variant in ("ours", *([BY_HAND] if row.by_hand else [])):
+        found = child.agreed(row, steps, HOW, variant)
+        assert found["agrees"], (variant, found)
 
 
 def test_compiled_rows_have_peers_of_eager_ones():
@@ -69,6 +69,19 @@ def test_a_row_is_timed_only_if_it_agrees():
     wrong = child.timed(dataclasses.replace(row, peer="written"), job(row))
     assert "do not agree" in wrong["error"]
     assert "seconds_each" not in wrong
+
+
+def test_what_is_written_by_hand_is_timed_only_if_it_agrees():
+    row = BY_NAME["tar"]
+    assert row.timed("cpu") == (*row.variants, BY_HAND)
+    assert row.timed("cuda") == row.variants
+    found = child.timed(row, {**job(row), "variants": row.timed("cpu")})
+    assert set(found["ratios"]) == {"faster", "by_hand"}
+    wrong = child.timed(dataclasses.replace(row, by_hand="ar"), {**job(row), "variants": row.timed("cpu")})
+    assert "by hand" in wrong["error"]
+    deep = BY_NAME["lbe-500x32"]
+    found = child.timed(deep, {**job(deep), "variants": deep.timed("cpu")})
+    assert set(found["ratios"]) == {"faster", "step", "peer_step", "by_hand"}
 
 
 def test_a_training_step_is_compared_with_the_step_without():
