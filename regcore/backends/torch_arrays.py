@@ -9,6 +9,7 @@ import torch
 from array_api_compat.torch import *  # noqa: F403
 from torch import multiply as multiply  # compat's, and its subtract, look at dtypes first
 from torch import subtract as subtract
+from torch.autograd import forward_ad
 
 from ..pieces import Difference
 
@@ -61,7 +62,7 @@ def plus_product(total: Any, a: Any, b: Any) -> Any:
 
 def _can_write(*arrays: Any) -> bool:
     """Whether nothing is compiled, transformed or differentiated."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return False
     return not torch.is_grad_enabled() or not [array for array in arrays if array.requires_grad]
 
