@@ -121,8 +121,8 @@ class Pieces:
 
     def _write(self, gradient: "Array", index: Index, factors: "list[float | Array]", by_term: "list[Entries]") -> None:
         each = [entries if isinstance(entries, list) else [(..., entries)] for entries in by_term]
-        piece, some = gradient[index], each[0][0][1]
-        some = some.minuend if isinstance(some, Difference) else some
+        piece, first = gradient[index], each[0][0][1]
+        some = first.minuend if isinstance(first, Difference) else first
         out = piece if some.dtype == self.x.dtype else self.library.empty(tuple(piece.shape), some)
         write = self.library.put
         for factor, entries in zip(factors, each, strict=True):
@@ -187,14 +187,13 @@ def pieces(
     if None in apart:
         return None
     order = memory_order(strides)
-    axes = [axis for axis in order if all(axis in parts.axes for parts in apart if parts)]
     both = [(term, parts) for term, parts in zip(terms, apart, strict=True) if parts]
+    axes = [axis for axis in order if all(axis in parts.axes for _, parts in both)]
+    fewest = {axis: FEWEST * reach for axis, reach in sorted([parts.reaches for _, parts in both if parts.reaches])}
     as_it_is = mask is None and precision.wide_dtype(xp, spec, x) == x.dtype and contiguous(shape, strides)
-    if as_it_is and all(parts.spare for _, parts in both):
-        return Pieces(xp, library, spec, x, params, mask, both, order, [()])
-    reaches = sorted([parts.reaches for parts in apart if parts and parts.reaches])  # of each axis, the farthest last
-    found = slices(shape, axes, largest, {axis: FEWEST * reach for axis, reach in reaches})
-    return Pieces(xp, library, spec, x, params, mask, both, order, found) if len(found) > 1 else None
+    whole = as_it_is and all(parts.spare for _, parts in both)
+    found: list[Index] = [()] if whole else slices(shape, axes, largest, fewest)
+    return Pieces(xp, library, spec, x, params, mask, both, order, found) if whole or len(found) > 1 else None
 
 
 def _of_piece(
