@@ -36,7 +36,7 @@ class Slabs:
     """A penalty of a large array that is a function of variances; it has the methods of `pieces.Pieces`.
 
     Moments are taken of `slabs`: for each part of the units, the slices along the batch. The gradient is taken of
-    `rows`, slices that are contiguous if they can be.
+    slices of at most `largest` entries that are contiguous if they can be.
     """
 
     xp: Any
@@ -49,7 +49,7 @@ class Slabs:
     batch: Axes
     order: Axes  # axes from the outermost in memory to the innermost
     slabs: list[list[Index]]
-    rows: list[Index]
+    largest: int
 
     def value(self) -> "Array":
         return precision.rounded(self.xp, self.x, self.lines().value)
@@ -82,8 +82,9 @@ class Slabs:
         slope = found.slope * upstream
         offset = -slope * found.mean
         gradient = self._empty(x.shape, x)
-        work = None if first.dtype == x.dtype else self._work(self.rows[0], first)
-        for index in self.rows:
+        rows = slices(tuple(x.shape), self.order, self.largest)
+        work = None if first.dtype == x.dtype else self._work(rows[0], first)
+        for index in rows:
             units, out = self._units(index), gradient[index]
             into = out if work is None else _corner(work, out.shape)
             xp.subtract(self._wide(index), first[units], out=into)
@@ -143,8 +144,8 @@ def cut(
     penalty: Any = term.penalty
     shape, order, dtype = tuple(x.shape), memory_order(strides), precision.wide_dtype(xp, spec, x)
     batch: Axes = penalty.batch(shape)
-    slabs, rows = _cut(shape, order, batch, largest), slices(shape, order, largest)
-    return Slabs(xp, library, spec, x, params, term, dtype, batch, order, slabs, rows)
+    slabs = _cut(shape, order, batch, largest)
+    return Slabs(xp, library, spec, x, params, term, dtype, batch, order, slabs, largest)
 
 
 def _cut(shape: tuple[int, ...], order: Axes, batch: Axes, largest: int) -> list[list[Index]]:

@@ -25,14 +25,17 @@ class Stepped(Reduced):
 
     def steps(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "tuple[Array, float | Array]":
         """Differences of the given order, 0 where one of their steps is masked, and what each counts for."""
-        return self.differences(xp, x, mask, order), self.step_share(xp, x, mask, order)
+        step, valid = self.differences(xp, x, mask, order)
+        return step, self.share(xp, x, mask, step, valid)
 
-    def differences(self, xp: Any, x: Array, mask: Array, order: int) -> Array:
+    def differences(self, xp: Any, x: Array, mask: Array, order: int) -> tuple[Array, Array]:
+        """The same differences, and where all of their steps are valid, if there is a mask."""
         axis = self.time_axis % len(x.shape)
+        valid = None if mask is None else self._valid(xp, mask, axis, order)
         step, later, earlier = x, along(axis, slice(1, None)), along(axis, slice(None, -1))
         for _ in range(order):
             step = step[later] - step[earlier]
-        return step if mask is None else kept(xp, step, self._valid(xp, mask, axis, order))
+        return kept(xp, step, valid), valid
 
     def step_share(self, xp: Any, x: Array, mask: Array, order: int = 1) -> "float | Array":
         """What each of the differences counts for."""

@@ -60,14 +60,15 @@ class TAR(Stepped):
         return Parts(every, self._total, self._by_entries, self._outer, self._both, reaches=reaches)
 
     def _total(self, xp: Any, x: Array, mask: Array, own: slice) -> Array:
-        return self._sum(xp, self.differences(xp, x, mask, self.order), own)
+        step, _ = self.differences(xp, x, mask, self.order)
+        return self._sum(xp, step, own)
 
     def _by_entries(self, xp: Any, x: Array, mask: Array, own: slice) -> Entries:
-        step = self.differences(xp, x, mask, self.order)
+        step, _ = self.differences(xp, x, mask, self.order)
         return self.back_in_parts(xp, step, x, self.order, own)
 
     def _both(self, xp: Any, x: Array, mask: Array, own: slice) -> tuple[Array, Entries]:
-        step = self.differences(xp, x, mask, self.order)
+        step, _ = self.differences(xp, x, mask, self.order)
         return self._sum(xp, step, own), self.back_in_parts(xp, step, x, self.order, own)
 
     def _sum(self, xp: Any, step: Array, own: slice) -> Array:
